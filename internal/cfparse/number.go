@@ -1,0 +1,94 @@
+package cfparse
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/dustin/go-humanize"
+)
+
+// Duration expects one duration above zero, such as 90s, 1h30m or 7d.
+func (p *Parser) Duration(option string) (time.Duration, error) {
+	word, err := p.one(option)
+	if err != nil {
+		return 0, err
+	}
+	d, err := p.duration(option, word)
+	if err == nil && d == 0 {
+		err = p.Errf(option, "invalid duration %q: must be above zero", word)
+	}
+	return d, err
+}
+
+// DurationOrOff is like Duration but also accepts "off" and 0, which both
+// yield 0.
+func (p *Parser) DurationOrOff(option string) (time.Duration, error) {
+	word, err := p.one(option)
+	if err != nil || word == "off" {
+		return 0, err
+	}
+	return p.duration(option, word)
+}
+
+// Size expects one number of bytes above zero: 4096, 64KiB (1024 based) or
+// 64KB (1000 based).
+func (p *Parser) Size(option string) (int64, error) {
+	word, err := p.one(option)
+	if err != nil {
+		return 0, err
+	}
+	size, err := humanize.ParseBytes(word)
+	switch {
+	case err != nil:
+		return 0, p.Errf(option, "invalid size %q: %w", word, err)
+	case size == 0:
+		return 0, p.Errf(option, "invalid size %q: must be above zero", word)
+	case size > math.MaxInt64:
+		return 0, p.Errf(option, "invalid size %q: too large", word)
+	}
+	return int64(size), nil
+}
+
+// Int expects one decimal integer from min to max, both included.
+func (p *Parser) Int(option string, min, max int64) (int64, error) {
+	word, err := p.one(option)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(word, 10, 64)
+	switch {
+	case err != nil:
+		return 0, p.Errf(option, "invalid number %q", word)
+	case n < min || n > max:
+		return 0, p.Errf(option, "invalid number %q: must be from %d to %d", word, min, max)
+	}
+	return n, nil
+}
+
+// Ratio expects one decimal fraction from 0 to 1, both included.
+func (p *Parser) Ratio(option string) (float64, error) {
+	word, err := p.one(option)
+	if err != nil {
+		return 0, err
+	}
+	f, err := strconv.ParseFloat(word, 64)
+	// The comparison is written so that NaN fails it.
+	if err != nil || !(f >= 0 && f <= 1) {
+		return 0, p.Errf(option, "invalid ratio %q: must be from 0 to 1", word)
+	}
+	return f, nil
+}
+
+// duration parses word and refuses negative values.
+func (p *Parser) duration(option, word string) (time.Duration, error) {
+	d, err := caddy.ParseDuration(word)
+	if err != nil {
+		return 0, p.Errf(option, "invalid duration %q: %w", word, err)
+	}
+	if d < 0 {
+		return 0, p.Errf(option, "invalid duration %q: must not be negative", word)
+	}
+	return d, nil
+}
