@@ -1,0 +1,537 @@
+package lease_test
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/caddyedge/caddy-edge/edgelimit/lease"
+	"github.com/caddyedge/caddy-edge/edgelimit/lease/leasetest"
+)
+
+const round = 100 * time.Millisecond
+
+// keyOf returns a key in shard 0.
+func keyOf(i int) lease.Key { return lease.Key{1: byte(i), 2: byte(i >> 8), 3: byte(i >> 16)} }
+
+// spend takes n tokens one by one and returns how many calls the table allowed,
+// refused, and left to the share.
+func spend(t *lease.Table, k lease.Key, n int, now time.Time) (allowed, refused, unknown int) {
+	for range n {
+		switch v := t.Take(k, 1, now); {
+		case !v.Known:
+			unknown++
+		case v.Allowed:
+			allowed++
+		default:
+			refused++
+		}
+	}
+	return allowed, refused, unknown
+}
+
+func TestLimitValidate(t *testing.T) {
+	for _, c := range []struct {
+		limit lease.Limit
+		err   string
+	}{
+		{lease.Limit{Rate: 1, Burst: 1}, ""},
+		{lease.Limit{Rate: 1e6, Burst: 1e9}, ""},
+		{lease.Limit{Rate: 0.001, Burst: 1000}, ""},
+		{lease.Limit{Rate: 0, Burst: 1}, "rate: 0"},
+		{lease.Limit{Rate: -1, Burst: 1}, "rate: -1"},
+		{lease.Limit{Rate: math.NaN(), Burst: 1}, "rate: NaN"},
+		{lease.Limit{Rate: math.Inf(1), Burst: 1}, "rate: +Inf"},
+		{lease.Limit{Rate: 1.1e6, Burst: 1}, "rate: 1.1e+06"},
+		{lease.Limit{Rate: 1, Burst: 0}, "burst: 0"},
+		{lease.Limit{Rate: 1, Burst: 1e9 + 1}, "burst: 1000000001"},
+		{lease.Limit{Rate: 1e-6, Burst: 1000}, "to refill"},
+	} {
+		err := c.limit.Validate()
+		if c.err == "" {
+			require.NoError(t, err, "%+v", c.limit)
+			continue
+		}
+		require.ErrorContains(t, err, c.err)
+	}
+}
+
+func TestLimitShare(t *testing.T) {
+	for _, c := range []struct {
+		burst, nodes, want int
+		rate               float64
+	}{
+		{200, 1, 200, 90}, {200, 0, 200, 90}, {200, -1, 200, 90}, {200, 3, 67, 30}, {2, 3, 1, 30}, {1, 3, 1, 30}, {3, 3, 1, 30},
+	} {
+		require.Equal(t, lease.Limit{Rate: c.rate, Burst: c.want}, lease.Limit{Rate: 90, Burst: c.burst}.Share(c.nodes))
+	}
+}
+
+func TestHasher(t *testing.T) {
+	a := lease.NewHasher("secret", "zone")
+	require.Equal(t, a.Key([]byte("client")), lease.NewHasher("secret", "zone").Key([]byte("client")), "the same on all nodes")
+	seen := map[lease.Key]string{}
+	for _, c := range []struct{ secret, zone, client string }{
+		{"secret", "zone", "client"}, {"secret", "zone", "other"}, {"secret", "other", "client"}, {"", "zone", "client"},
+		{"", "secretzone", "client"}, {"secretzone", "", "client"}, {"secret", "zonec", "lient"}, {"secret", "zone", strings.Repeat("long", 100)},
+	} {
+		k := lease.NewHasher(c.secret, c.zone).Key([]byte(c.client))
+		require.Empty(t, seen[k], "%+v", c)
+		seen[k] = fmt.Sprintf("%+v", c)
+		require.Len(t, k.String(), 32)
+	}
+	client := []byte("192.0.2.1")
+	require.Zero(t, testing.AllocsPerRun(10, func() { a.Key(client) }))
+}
+
+// TestLifeOfAKey goes with one key from cold to hot, empty, idle and forgotten.
+func TestLifeOfAKey(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 60, Burst: 120}, 0)
+	table.SetNodes(3)
+	k := keyOf(1)
+	now := simStart
+
+	_, _, unknown := spend(table, k, 5, now)
+	require.Equal(t, 5, unknown, "a key nobody asked about is left to the share")
+	now = now.Add(round)
+	require.Empty(t, table.Plan(nil, 10, round, now), "cold: half of a node's burst is 20, and a lump is 10")
+
+	_, _, unknown = spend(table, k, 7, now)
+	require.Equal(t, 7, unknown)
+	now = now.Add(round)
+	require.Equal(t, []lease.Ask{{Key: k, Spent: 12}}, table.Plan(nil, 10, round, now), "still cold, but a lump")
+	table.Settle(k, lease.Answer{Free: 30}, now)
+	allowed, refused, unknown := spend(table, k, 11, now)
+	require.Equal(t, [3]int{10, 1, 0}, [3]int{allowed, refused, unknown}, "a third of what is left is credit")
+
+	now = now.Add(round)
+	asks := table.Plan(nil, 10, round, now)
+	require.Equal(t, []lease.Ask{{Key: k, Spent: 10, Want: 22}}, asks, "hot: two rounds like the last, which had 11 calls")
+	table.Settle(k, lease.Answer{Granted: 22, Free: 1}, now)
+	require.Equal(t, lease.Stats{Keys: 1}, table.Stats(), "as of the last plan")
+	allowed, refused, _ = spend(table, k, 30, now)
+	require.Equal(t, [2]int{22, 8}, [2]int{allowed, refused})
+
+	v := table.Take(k, 10, now.Add(50*time.Millisecond))
+	require.True(t, v.Known)
+	require.False(t, v.Allowed)
+	require.Equal(t, 100*time.Millisecond, v.RetryAfter, "9 tokens come in within 150 ms, of which 50 are over")
+	require.Equal(t, round, table.Take(k, 1, now.Add(90*time.Millisecond)).RetryAfter, "not before the next round")
+	never := table.Take(k, 121, now)
+	require.True(t, never.Known)
+	require.Negative(t, never.RetryAfter, "more than the burst never fits")
+	require.True(t, table.Take(k, 0, now).Allowed)
+
+	now = now.Add(round)
+	asks = table.Plan(nil, 10, round, now)
+	require.Len(t, asks, 1)
+	require.Equal(t, int64(82), asks[0].Want, "31 calls, one of them of 10 tokens, another of 1")
+	table.Settle(k, lease.Answer{Granted: 50, Free: 20}, now)
+	table.Plan(nil, 0, round, now.Add(round))
+	require.Equal(t, lease.Stats{Keys: 1, Leases: 1, Tokens: 50}, table.Stats())
+
+	// Idle: the lease goes back, the key cools down and is forgotten.
+	back := int64(0)
+	for range 100 {
+		now = now.Add(round)
+		for _, a := range table.Plan(nil, 10, round, now) {
+			back += a.Back
+			require.Zero(t, a.Spent)
+			table.Settle(k, lease.Answer{Granted: a.Want, Free: 20}, now)
+			back -= a.Want
+		}
+	}
+	require.Equal(t, int64(50), back)
+	require.Equal(t, lease.Stats{}, table.Stats())
+}
+
+// TestSpentMeanwhile: what is spent between question and answer comes off the
+// credit, since the server has not yet charged it.
+func TestSpentMeanwhile(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 10}, 0)
+	k := keyOf(1)
+	spend(table, k, 6, simStart)
+	require.Len(t, table.Plan(nil, 10, round, simStart), 1)
+	spend(table, k, 3, simStart)
+	table.Settle(k, lease.Answer{Free: 4}, simStart)
+	allowed, refused, _ := spend(table, k, 2, simStart)
+	require.Equal(t, [2]int{1, 1}, [2]int{allowed, refused})
+}
+
+// TestIdleLeaseGoesBack: soon, although the key stays hot for longer.
+func TestIdleLeaseGoesBack(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 1, Burst: 100}, 0)
+	k := keyOf(1)
+	spend(table, k, 60, simStart)
+	a := table.Plan(nil, 10, round, simStart)[0]
+	table.Settle(k, lease.Answer{Granted: a.Want}, simStart)
+	held := a.Want
+	for i := range 20 {
+		for _, a := range table.Plan(nil, 10, round, simStart.Add(time.Duration(i+1)*round)) {
+			held += a.Want - a.Back
+		}
+	}
+	require.Zero(t, held)
+}
+
+// TestFloodCoolsDown: a key is not hot for long after a flood, however great.
+func TestFloodCoolsDown(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 20}, 0)
+	k := keyOf(1)
+	spend(table, k, 100000, simStart)
+	now := simStart
+	for range 60 { // 2 x 10 tokens leak in 4 s
+		now = now.Add(round)
+		for _, a := range table.Plan(nil, 10, round, now) {
+			table.Settle(k, lease.Answer{}, now)
+			require.Equal(t, k, a.Key)
+		}
+	}
+	spend(table, k, 2, now)
+	require.Empty(t, table.Plan(nil, 10, round, now), "two calls of a cold key are not worth a word")
+}
+
+// TestIdleUseIsCharged when the key is forgotten, unless it is negligible.
+func TestIdleUseIsCharged(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 20}, 0)
+	spend(table, keyOf(1), 1, simStart)
+	spend(table, keyOf(2), 3, simStart)
+	var asks []lease.Ask
+	for i := range 100 {
+		asks = table.Plan(asks, 10, round, simStart.Add(time.Duration(i)*round))
+	}
+	require.Equal(t, []lease.Ask{{Key: keyOf(2), Spent: 3}}, asks)
+	require.Zero(t, table.Stats().Keys)
+}
+
+// TestTakenOver: an account that another key takes over begins at nothing.
+func TestTakenOver(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 8}, 64) // one per shard
+	spend(table, keyOf(1), 2, simStart)
+	spend(table, keyOf(2), 1, simStart)
+	require.Equal(t, []lease.Ask{{Key: keyOf(2), Spent: 1}}, table.Drain(nil))
+}
+
+// TestOldAnswers: a refusal needs a recent answer; what is leased is good at any
+// time.
+func TestOldAnswers(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 10}, 0)
+	k := keyOf(1)
+	spend(table, k, 1, simStart)
+	table.Plan(nil, 10, round, simStart)
+	table.Settle(k, lease.Answer{Granted: 2, Free: 0}, simStart)
+	late := simStart.Add(4*round + 1)
+	require.True(t, table.Take(k, 2, simStart.Add(time.Hour)).Known)
+	v := table.Take(k, 1, late.Add(-1))
+	require.True(t, v.Known)
+	require.False(t, v.Allowed)
+	require.False(t, table.Take(k, 1, late).Known)
+}
+
+func TestRefund(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 10}, 0)
+	k := keyOf(1)
+	v := table.Take(k, 4, simStart)
+	require.False(t, v.Known)
+	table.Refund(v)
+	require.Empty(t, table.Drain(nil), "what was refunded is not charged")
+
+	v = table.Take(k, 4, simStart)
+	asks := table.Plan(nil, 10, round, simStart)
+	require.Equal(t, int64(4), asks[0].Spent)
+	table.Settle(k, lease.Answer{Free: 0}, simStart)
+	table.Refund(v)
+	next := table.Take(k, 4, simStart)
+	require.True(t, next.Known && next.Allowed, "what was charged becomes lease")
+	refused := table.Take(k, 1, simStart)
+	require.True(t, refused.Known && !refused.Allowed)
+	table.Refund(refused)
+	require.Empty(t, table.Drain(nil), "a refusal booked nothing")
+	table.Refund(v)
+	require.Empty(t, table.Drain(nil), "the account is gone")
+}
+
+// TestRefundOnCredit: calls that something else refuses do not use up the credit,
+// and leave nothing behind that makes the key hot.
+func TestRefundOnCredit(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 20}, 0)
+	k := keyOf(1)
+	table.Take(k, 11, simStart)
+	require.Len(t, table.Plan(nil, 10, round, simStart), 1)
+	table.Settle(k, lease.Answer{Free: 9}, simStart)
+	now := simStart.Add(5 * time.Second) // by then the 11 calls are forgotten
+	table.Plan(nil, 10, round, now)
+	spend(table, k, 6, now)
+	require.Equal(t, int64(6), table.Plan(nil, 10, round, now)[0].Spent)
+	table.Settle(k, lease.Answer{Free: 3}, now)
+
+	for range 100 {
+		v := table.Take(k, 1, now)
+		require.True(t, v.Known && v.Allowed)
+		table.Refund(v)
+	}
+	allowed, refused, _ := spend(table, k, 4, now)
+	require.Equal(t, [2]int{3, 1}, [2]int{allowed, refused}, "the credit is what it was, and not more")
+}
+
+// TestRefundIsNoUse: what was refunded, in the round of the call or in the next,
+// neither makes a key hot nor is leased for, and what it kept others from is no
+// denial.
+func TestRefundIsNoUse(t *testing.T) {
+	for name, late := range map[string]bool{"same round": false, "next round": true} {
+		t.Run(name, func(t *testing.T) {
+			table := lease.New(lease.Limit{Rate: 10, Burst: 20}, 0)
+			k := keyOf(1)
+			table.Take(k, 6, simStart)
+			table.Plan(nil, 10, round, simStart)
+			table.Settle(k, lease.Answer{Free: 14}, simStart)
+			v := table.Take(k, 14, simStart)
+			require.True(t, v.Known && v.Allowed)
+			refused := table.Take(k, 1, simStart)
+			require.True(t, refused.Known && !refused.Allowed)
+			if late {
+				table.Plan(nil, 10, round, simStart)
+			}
+			table.Refund(v)
+			now := simStart.Add(2 * time.Second) // 7 calls leak in 1.4 s
+			for _, a := range table.Plan(nil, 10, round, now) {
+				require.Zero(t, a.Want)
+			}
+			require.Empty(t, table.Plan(nil, 10, round, now.Add(round)))
+		})
+	}
+}
+
+// TestRefusedByTheShare: calls that the share of the node refuses are wanted of
+// this limit; the key is asked for although none of them is charged.
+func TestRefusedByTheShare(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 10}, 0)
+	k := keyOf(1)
+	for range 6 {
+		v := table.Take(k, 1, simStart)
+		require.False(t, v.Known)
+		table.Refund(v)
+	}
+	require.Equal(t, []lease.Ask{{Key: k, Want: 10}}, table.Plan(nil, 10, round, simStart))
+}
+
+// TestRefundBeforeAnswer: the credit never rises above the part of this node in
+// what the server has left.
+func TestRefundBeforeAnswer(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 20}, 0)
+	k := keyOf(1)
+	table.Take(k, 6, simStart)
+	table.Plan(nil, 10, round, simStart)
+	meanwhile := table.Take(k, 5, simStart)
+	require.False(t, meanwhile.Known)
+	table.Take(k, 2, simStart)
+	table.Settle(k, lease.Answer{Free: 4}, simStart)
+	table.Refund(meanwhile)
+	allowed, refused, _ := spend(table, k, 3, simStart)
+	require.Equal(t, [2]int{2, 1}, [2]int{allowed, refused}, "2 of the 4 are spent")
+}
+
+// TestRefundOfAnotherLife: what an account booked cannot be taken back from the
+// next account of the key, where nobody has charged it.
+func TestRefundOfAnotherLife(t *testing.T) {
+	for name, end := range map[string]func(*lease.Table){
+		"reset":      func(table *lease.Table) { table.Reset() },
+		"drained":    func(table *lease.Table) { table.Drain(nil) },
+		"forgotten":  func(table *lease.Table) { table.Forget(keyOf(1)) },
+		"taken over": func(table *lease.Table) { table.Take(keyOf(2), 1, simStart) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := lease.New(lease.Limit{Rate: 10, Burst: 10}, 64) // one per shard
+			old := table.Take(keyOf(1), 5, simStart)
+			end(table)
+			table.Take(keyOf(1), 1, simStart)
+			table.Refund(old)
+			require.Equal(t, []lease.Ask{{Key: keyOf(1), Spent: 1}}, table.Drain(nil))
+		})
+	}
+}
+
+func TestForget(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 10}, 0)
+	k := keyOf(1)
+	table.Forget(k)
+	spend(table, k, 1, simStart)
+	table.Plan(nil, 10, round, simStart)
+	table.Settle(k, lease.Answer{Free: -5}, simStart)
+	require.True(t, table.Take(k, 1, simStart).Known)
+	table.Forget(k)
+	require.False(t, table.Take(k, 1, simStart).Known)
+}
+
+// TestPlanIsBounded: what does not fit into one round comes up in the next.
+func TestPlanIsBounded(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 10, Burst: 4}, 0)
+	for i := range 25 {
+		spend(table, keyOf(i), 3, simStart)
+	}
+	seen := map[lease.Key]int64{}
+	for _, want := range []int{10, 10, 5, 0} {
+		asks := table.Plan(nil, 10, round, simStart)
+		require.Len(t, asks, want)
+		for _, a := range asks {
+			seen[a.Key] += a.Spent
+			table.Settle(a.Key, lease.Answer{Granted: a.Want, Free: 0}, simStart)
+		}
+	}
+	require.Len(t, seen, 25)
+	for k, spent := range seen {
+		require.Equal(t, int64(3), spent, "%s", k)
+	}
+}
+
+// TestFullTable: a flood of keys neither grows the table nor drives out those in
+// use; when all are in use, new ones are left to the share.
+func TestFullTable(t *testing.T) {
+	const keys = 640 // 10 per shard, of which the test uses one
+	table := lease.New(lease.Limit{Rate: 10, Burst: 8}, keys)
+	for i := range 5 {
+		spend(table, keyOf(i), 6, simStart)
+	}
+	asks := table.Plan(nil, 100, round, simStart)
+	require.Len(t, asks, 5)
+	for _, a := range asks {
+		table.Settle(a.Key, lease.Answer{Granted: a.Want}, simStart)
+	}
+	for i := range 10000 {
+		require.False(t, table.Take(keyOf(1000+i), 1, simStart).Known)
+	}
+	require.LessOrEqual(t, table.Stats().Keys, 10)
+	for i := range 5 {
+		require.True(t, table.Take(keyOf(i), 1, simStart).Known, "hot keys stay")
+	}
+	require.LessOrEqual(t, len(table.Plan(nil, 100, round, simStart)), 10)
+
+	full := lease.New(lease.Limit{Rate: 10, Burst: 8}, 64) // one per shard
+	spend(full, keyOf(1), 6, simStart)
+	full.Plan(nil, 100, round, simStart)
+	v := full.Take(keyOf(2), 3, simStart)
+	require.False(t, v.Known)
+	full.Refund(v)
+	require.Equal(t, lease.Stats{Keys: 1, Untracked: 1}, full.Stats())
+	require.Equal(t, []lease.Ask{}, full.Drain([]lease.Ask{}), "an unknown call of a key without account books nothing")
+}
+
+// TestNothingIsLostOrDoubled: whatever happens, what the server has charged is in
+// the end what the clients have spent.
+func TestNothingIsLostOrDoubled(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := lease.Limit{Rate: rapid.Float64Range(0.1, 1000).Draw(t, "rate"), Burst: rapid.IntRange(1, 19).Draw(t, "burst")}
+		table := lease.New(l, 0)
+		now := simStart
+		var spent, charged int64
+		var flying []lease.Ask
+		book := func(asks []lease.Ask) {
+			for _, a := range asks {
+				charged += a.Spent - a.Back
+			}
+		}
+		buckets := map[lease.Key]*leasetest.Bucket{}
+		t.Repeat(map[string]func(*rapid.T){
+			"take": func(t *rapid.T) {
+				cost := rapid.IntRange(1, l.Burst).Draw(t, "cost")
+				v := table.Take(keyOf(rapid.IntRange(0, 3).Draw(t, "key")), cost, now)
+				switch {
+				case v.Known && !v.Allowed:
+				case rapid.Bool().Draw(t, "refuse"):
+					table.Refund(v)
+				default:
+					spent += int64(cost)
+				}
+			},
+			"plan": func(*rapid.T) {
+				flying = table.Plan(flying[:0], rapid.IntRange(0, 5).Draw(t, "limit"), round, now)
+				book(flying)
+			},
+			"answer": func(t *rapid.T) {
+				for _, a := range flying {
+					if buckets[a.Key] == nil {
+						buckets[a.Key] = new(leasetest.Bucket)
+					}
+					answer := buckets[a.Key].Exchange(l, a, now)
+					charged += answer.Granted
+					table.Settle(a.Key, answer, now)
+				}
+				flying = flying[:0]
+			},
+			"nodes": func(t *rapid.T) { table.SetNodes(rapid.IntRange(-1, 5).Draw(t, "nodes")) },
+			"time": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond)
+			},
+		})
+		book(table.Drain(nil))
+		require.Equal(t, spent, charged)
+		require.Zero(t, table.Stats().Keys)
+	})
+}
+
+// TestConcurrentUse: the same under concurrency, with refunds.
+func TestConcurrentUse(t *testing.T) {
+	l := lease.Limit{Rate: 1000, Burst: 19}
+	table := lease.New(l, 0)
+	var spent atomic.Int64
+	var done sync.WaitGroup
+	for i := range 8 {
+		done.Go(func() {
+			for j := range 5000 {
+				v := table.Take(keyOf((i+j)%3), 1+j%3, simStart)
+				switch {
+				case v.Known && !v.Allowed:
+				case j%5 == 0:
+					table.Refund(v)
+				default:
+					spent.Add(int64(1 + j%3))
+				}
+			}
+		})
+	}
+	stop := make(chan struct{})
+	charged := make(chan int64)
+	go func() {
+		var sum int64
+		var asks []lease.Ask
+		buckets := map[lease.Key]*leasetest.Bucket{}
+		for {
+			asks = table.Plan(asks[:0], 100, round, simStart)
+			for _, a := range asks {
+				if buckets[a.Key] == nil {
+					buckets[a.Key] = new(leasetest.Bucket)
+				}
+				answer := buckets[a.Key].Exchange(l, a, simStart)
+				sum += answer.Granted + a.Spent - a.Back
+				table.Settle(a.Key, answer, simStart)
+			}
+			_ = table.Stats()
+			select {
+			case <-stop:
+				charged <- sum
+				return
+			default:
+			}
+		}
+	}()
+	done.Wait()
+	close(stop)
+	sum := <-charged
+	for _, a := range table.Drain(nil) {
+		sum += a.Spent - a.Back
+	}
+	require.Equal(t, spent.Load(), sum)
+}
+
+func TestPause(t *testing.T) {
+	require.Equal(t, 50*time.Millisecond, lease.Pause(100*time.Millisecond, 0, 0))
+	require.Equal(t, 150*time.Millisecond, lease.Pause(100*time.Millisecond, 0, 1))
+	require.Equal(t, 300*time.Millisecond, lease.Pause(100*time.Millisecond, 400*time.Millisecond, 0.5))
+}
