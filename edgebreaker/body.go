@@ -1,0 +1,76 @@
+package edgebreaker
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+)
+
+// body notes what becomes of the request's body: whether it could be read, when it
+// ended, and how long the client let us wait. The transport reads it, on a
+// goroutine of its own.
+type body struct {
+	io.ReadCloser
+	left int64 // below zero: unknown
+
+	reading atomic.Int64 // when the Read under way began
+	last    atomic.Int64 // when the last Read returned
+	end     atomic.Int64 // when it ended
+	waits   atomic.Int64 // time spent in Read
+	failed  atomic.Bool
+	closing atomic.Bool
+	begun   atomic.Bool // something was read
+}
+
+// start is where the times of bodies are counted from; zero means never.
+var start = time.Now().Add(-time.Second)
+
+// Read implements io.Reader. It is not called concurrently.
+func (b *body) Read(p []byte) (int, error) {
+	began := time.Since(start)
+	b.reading.Store(int64(began))
+	n, err := b.ReadCloser.Read(p)
+	now := time.Since(start)
+	b.last.Store(int64(now))
+	b.reading.Store(0)
+	b.waits.Add(int64(now - began))
+	if n > 0 && !b.begun.Load() {
+		b.begun.Store(true)
+	}
+	if b.left > 0 {
+		b.left -= int64(n)
+	}
+	switch {
+	case err == nil && b.left != 0, b.closing.Load(): // the transport has given it up
+	case err == nil || errors.Is(err, io.EOF) && b.left <= 0: // over HTTP/3 a body that is too short ends like any other
+		b.end.CompareAndSwap(0, int64(now))
+	default:
+		b.failed.Store(true)
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *body) Close() error {
+	b.closing.Store(true)
+	return b.ReadCloser.Close()
+}
+
+// ended returns when the body was read to its end.
+func (b *body) ended() (time.Time, bool) {
+	at := b.end.Load()
+	return start.Add(time.Duration(at)), at != 0
+}
+
+// touched returns when something of the body came last.
+func (b *body) touched() time.Time { return start.Add(time.Duration(b.last.Load())) }
+
+// waited returns how long the body has been waited for.
+func (b *body) waited() time.Duration {
+	waited := time.Duration(b.waits.Load())
+	if since := b.reading.Load(); since != 0 {
+		waited += time.Since(start) - time.Duration(since)
+	}
+	return waited
+}

@@ -1,0 +1,270 @@
+package edgebreaker
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+
+	"github.com/caddyedge/caddy-edge/edgebreaker/balance"
+	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
+	"github.com/caddyedge/caddy-edge/internal/edgeapp"
+	"github.com/caddyedge/caddy-edge/internal/poolref"
+)
+
+func init() {
+	caddy.RegisterModule(new(Policy))
+}
+
+// Policy is the selection policy that goes by the breakers: it chooses among the
+// backends that edge_breaker in front lets it ask. Without edge_breaker it only
+// balances.
+type Policy struct {
+	// Method is "wrr" (smooth weighted round robin), "least_conn" (fewest requests
+	// under way for the weight) or "p2c" (the better of two, by latency times
+	// requests under way). Default: wrr.
+	Method string `json:"method,omitempty"`
+	// Weights are those of the upstreams, in their order, 1 to 65535. Default: 1
+	// each.
+	Weights []int `json:"weights,omitempty"`
+	// Upstreams restricts the addresses of the upstreams. Default: all are allowed.
+	Upstreams *UpstreamRules `json:"upstreams,omitempty"`
+
+	picker   *balance.Picker
+	p2c      bool
+	guard    *guard
+	registry *poolref.Ref[*registry]
+	held     []*breaker.Backend // that the registry keeps for the proxy
+	logger   *zap.Logger
+	alone    sync.Once // the notice that there is no edge_breaker
+
+	table table
+	// rules are those of the edge_breaker that asked last, for the admin API.
+	rules atomic.Pointer[breaker.Config]
+	// known is set when EdgeProxy was told the proxy; noRetries when that never
+	// sends a request again, so that each error is told; noRoutes when it handles
+	// no response by routes; traced when its transport reports to httptrace.
+	known, noRetries, noRoutes, traced atomic.Bool
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Policy) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.reverse_proxy.selection_policies.edge",
+		New: func() caddy.Module { return new(Policy) },
+	}
+}
+
+// mostWeight is the greatest weight.
+const mostWeight = 65535
+
+// Provision checks the options.
+func (p *Policy) Provision(ctx caddy.Context) error {
+	p.logger = ctx.Logger()
+	orDefault(&p.Method, balance.WRR.String())
+	method, ok := balance.ParsePolicy(p.Method)
+	if !ok {
+		return fmt.Errorf("lb_policy edge: unknown method %q: want wrr, least_conn or p2c", p.Method)
+	}
+	for _, w := range p.Weights {
+		if w < 1 || w > mostWeight {
+			return fmt.Errorf("lb_policy edge: weights: invalid weight %d: must be from 1 to %d", w, mostWeight)
+		}
+	}
+	p.picker, p.p2c = balance.New(method, nil), method == balance.P2C
+	var err error
+	if p.guard, err = newGuard(p.Upstreams); err != nil {
+		return fmt.Errorf("lb_policy edge: upstreams: %w", err)
+	}
+	// Here rather than in EdgeProxy, since "caddy validate" starts nothing.
+	if err := p.checkProxy(ctx); err != nil {
+		return err
+	}
+	// The app introduces the proxy, also when the config does not name it.
+	app, err := edgeapp.From(ctx)
+	if err != nil {
+		return err
+	}
+	if p.registry, err = takeRegistry(); err != nil {
+		return err
+	}
+	app.OnStart(func() error {
+		policies.Store(p, true)
+		return nil
+	})
+	return registerMetrics(ctx)
+}
+
+// Cleanup leaves the backends to later configurations, if there are any.
+func (p *Policy) Cleanup() error {
+	policies.Delete(p)
+	for _, b := range p.held {
+		p.registry.Value().Release(b)
+	}
+	p.held = nil
+	return p.registry.Release()
+}
+
+// checkProxy checks what depends on the proxy, whose upstreams and transport are
+// known by the time that its policy is provisioned.
+func (p *Policy) checkProxy(ctx caddy.Context) error {
+	modules := ctx.Modules()
+	if outer := modules[max(len(modules)-2, 0)]; p.Upstreams != nil && !isProxy(outer) {
+		return fmt.Errorf("lb_policy edge: upstreams: not inside of %s, which chooses backends without asking for their addresses", outer.CaddyModule().ID)
+	}
+	for _, m := range slices.Backward(modules) {
+		h, ok := m.(*reverseproxy.Handler)
+		if !ok {
+			continue
+		}
+		switch {
+		case len(p.Weights) == 0:
+		case len(h.DynamicUpstreamsRaw) > 0:
+			return fmt.Errorf("lb_policy edge: weights: not with dynamic upstreams, which have none")
+		case len(p.Weights) != len(h.Upstreams):
+			return fmt.Errorf("lb_policy edge: weights: there are %d %v for %d upstreams", len(p.Weights), p.Weights, len(h.Upstreams))
+		}
+		warn := func(err error) { p.logger.Warn("the address of an upstream is not known yet", zap.Error(err)) }
+		if err := p.guard.checkProxy(h, warn); err != nil {
+			return fmt.Errorf("lb_policy edge: upstreams: %w", err)
+		}
+		return nil
+	}
+	return nil
+}
+
+func isProxy(m caddy.Module) bool {
+	_, ok := m.(*reverseproxy.Handler)
+	return ok
+}
+
+// EdgeProxy implements edgeapp.ProxyPolicy.
+func (p *Policy) EdgeProxy(h *reverseproxy.Handler) error {
+	if !p.known.CompareAndSwap(false, true) {
+		return nil
+	}
+	p.noRetries.Store(h.LoadBalancing.Retries == 0 && h.LoadBalancing.TryDuration == 0)
+	p.noRoutes.Store(len(h.HandleResponse) == 0)
+	_, traced := h.Transport.(*reverseproxy.HTTPTransport)
+	p.traced.Store(traced)
+	// So that they can be seen, and forced, before there are requests, and that
+	// addresses which clients choose do not drive them out.
+	for _, m := range p.table.of(h.Upstreams, p.Weights) {
+		if m.address != "" {
+			p.held = append(p.held, p.registry.Value().Hold(m.address))
+		}
+	}
+	return nil
+}
+
+// nobodyLeft is what ends the proxy's loop at once: its address can't be dialled.
+// For nil the proxy would go on asking until its try_duration is over.
+var nobodyLeft = &reverseproxy.Upstream{Host: new(reverseproxy.Host), Dial: "edge_breaker:1-2"}
+
+// Select implements reverseproxy.Selector. The proxy calls it for each attempt.
+func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, _ http.ResponseWriter) *reverseproxy.Upstream {
+	rec := recordOf(r)
+	if rec == nil {
+		return p.balanceOnly(pool, r)
+	}
+	now := time.Now()
+	h := rec.handler
+	if !h.selected.Load() {
+		h.selected.Store(true)
+	}
+	if p.rules.Load() != &h.rules {
+		p.rules.Store(&h.rules)
+	}
+	if rec.route {
+		rec.leaveRoute(now)
+	}
+	rec.conclude(now, nil, false, false)
+	again := rec.proxy == r // Caddy passes the same one for all attempts
+	retry := again && rec.tries.n > rec.before
+	if !again {
+		rec.proxy, rec.before, rec.ended, rec.refused = r, rec.tries.n, goesOn, refusal{}
+		rec.proxyCtx = r.Context()
+		rec.buffered = rec.content != nil && rec.body.closing.Load()
+		h.budget.Request(now)
+	}
+	if retry {
+		if rec.ended = rec.again(now, r); rec.ended != goesOn {
+			collectors().retries[rec.ended].Inc()
+			return nobodyLeft
+		}
+	}
+	s := p.selection(rec, rec.repl)
+	defer s.done()
+	u, ends := s.choose(pool, r, now, again)
+	switch {
+	case u != nil && retry:
+		collectors().retries[goesOn].Inc()
+	case u == nil && retry:
+		h.budget.Unused(now)
+	}
+	if u == nil && ends {
+		if retry {
+			rec.ended = endBackend
+			collectors().retries[endBackend].Inc()
+		}
+		return nobodyLeft
+	}
+	return u
+}
+
+// prepare gives the proxy's request the deadlines of the attempt, and where the
+// proxy may try again a trace of the connection.
+func (p *Policy) prepare(rec *record, r *http.Request, again bool) {
+	rec.nests = !p.noRoutes.Load()
+	ctx := rec.limited(r, again)
+	switch {
+	case p.noRetries.Load():
+		rec.trace = nil
+	case again && rec.trace != nil && ctx == nil:
+		rec.trace.reset()
+	default:
+		if ctx == nil {
+			ctx = r.Context()
+		}
+		rec.trace = newTrace(p.traced.Load())
+		ctx = httptrace.WithClientTrace(ctx, &rec.trace.hooks)
+	}
+	if ctx != nil {
+		// The proxy goes on with what r points to.
+		*r = *r.WithContext(ctx)
+	}
+}
+
+// balanceOnly chooses without a record: nobody in front judges the backends.
+func (p *Policy) balanceOnly(pool reverseproxy.UpstreamPool, r *http.Request) *reverseproxy.Upstream {
+	p.alone.Do(func() {
+		p.logger.Info("lb_policy edge without edge_breaker in front: it balances, but no backend is ever taken out")
+	})
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	s := p.selection(nil, repl)
+	defer s.done()
+	s.collect(pool, r, time.Now())
+	i := p.picker.Pick(s.candidates)
+	if i < 0 {
+		return s.broken
+	}
+	return s.who[i].dialled()
+}
+
+// noRules are for those who only balance.
+var noRules = breaker.Config{Ramp: breaker.Ramp{Shares: defaultSteps, Each: DefaultStep}}
+
+// Interface guards
+var (
+	_ caddy.Provisioner     = (*Policy)(nil)
+	_ caddy.CleanerUpper    = (*Policy)(nil)
+	_ reverseproxy.Selector = (*Policy)(nil)
+	_ edgeapp.ProxyPolicy   = (*Policy)(nil)
+)
