@@ -1,0 +1,98 @@
+package caddyfile_test
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/stretchr/testify/require"
+)
+
+// directives are the standard directives that become handlers and all edge
+// directives, in the order of the alphabet.
+var directives = []string{
+	"abort /abort",
+	"basic_auth {\n bob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}",
+	"edge_adaptive",
+	"edge_breaker",
+	"edge_cache",
+	"edge_limit",
+	"encode gzip",
+	"error /error 404",
+	"file_server",
+	"header X-Order 1",
+	"map {host} {x} {\n default y\n}",
+	"metrics /metrics",
+	"redir /redir /other",
+	"request_body {\n max_size 1\n}",
+	"respond /respond x",
+	"reverse_proxy 127.0.0.1:1",
+	"rewrite /rewrite /other",
+	"templates",
+	"vars a b",
+}
+
+// TestOrder holds the place of each edge directive among the standard ones: on
+// the top level of a site and inside handle as the order has it, inside route as
+// written.
+func TestOrder(t *testing.T) {
+	const file = "testdata/order.golden"
+	block := strings.Join(directives, "\n")
+	got := "# top level\n" + handlers(t, ":8080 {\n"+block+"\n}") +
+		"# handle\n" + handlers(t, ":8080 {\nhandle {\n"+block+"\n}\n}") +
+		"# route\n" + handlers(t, ":8080 {\nroute {\n"+block+"\n}\n}")
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o600))
+		return
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got)
+}
+
+// handlers lists the handlers of a Caddyfile in the order of their execution,
+// one a line, without the subroutes around them.
+func handlers(t *testing.T, text string) string {
+	t.Helper()
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	require.NoError(t, err)
+	var config struct {
+		Apps struct {
+			HTTP struct {
+				Servers map[string]route `json:"servers"`
+			} `json:"http"`
+		} `json:"apps"`
+	}
+	require.NoError(t, json.Unmarshal(adapted, &config))
+	require.Len(t, config.Apps.HTTP.Servers, 1)
+	return strings.Join(config.Apps.HTTP.Servers["srv0"].names(), "\n") + "\n"
+}
+
+// route is a route, a subroute or a server, as far as handlers needs it.
+type route struct {
+	Handler string         `json:"handler"`
+	Handle  []route        `json:"handle"`
+	Routes  []route        `json:"routes"`
+	Abort   bool           `json:"abort"`
+	Headers map[string]any `json:"headers"`
+}
+
+// names returns the directives that made the handlers.
+func (r route) names() (names []string) {
+	switch {
+	case r.Handler == "static_response" && r.Abort:
+		return []string{"abort"}
+	case r.Handler == "static_response" && r.Headers["Location"] != nil:
+		return []string{"redir"}
+	case r.Handler == "static_response":
+		return []string{"respond"}
+	case r.Handler != "" && r.Handler != "subroute":
+		return []string{r.Handler}
+	}
+	for _, inner := range append(r.Handle, r.Routes...) {
+		names = append(names, inner.names()...)
+	}
+	return names
+}
