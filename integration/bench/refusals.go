@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	mostAllowedCost = 1.02
+	mostRefusedCost = 1.05
+	// mostStrays are the requests in which the limits under test may do the
+	// other thing: the refusing one has room for one request each minute.
+	mostStrays = 30
+)
+
+// The sites of the row, in one process.
+const (
+	siteAllowed = iota
+	siteBare200
+	siteTwin200 // the same once more: what the row takes for a difference
+	sitePass    // behind a handler that does nothing: what any handler costs
+	siteRefused
+	siteRefusal // respond, with the fields and the body of a refusal
+	siteBare429
+)
+
+var limitSites = []string{
+	siteAllowed: "\tedge_limit 1000000/s\n\trespond 200\n",
+	siteBare200: "\trespond 200\n",
+	siteTwin200: "\trespond 200\n",
+	sitePass:    "\tbench_pass\n\trespond 200\n",
+	siteRefused: "\tedge_limit 1/m\n\trespond 200\n",
+	siteRefusal: "\tbench_refusal\n",
+	siteBare429: "\trespond 429\n",
+}
+
+// runLimitedRequest compares whole requests with those of bare sites.
+func runLimitedRequest(ctx context.Context, b *bench) error {
+	s, err := b.startSites(ctx, siteOptions{name: "edge", sites: limitSites})
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	// The first request of the refusing site is the one that it allows.
+	if _, err := getOnce(ctx, s.addrs[siteRefused], &request{path: "/"}, startLimit); err != nil {
+		return err
+	}
+	for baseline, limited := range map[int]int{siteBare200: siteAllowed, siteRefusal: siteRefused} {
+		if err := sameFields(ctx, s.addrs[baseline], s.addrs[limited], "/"); err != nil {
+			return err
+		}
+	}
+	costs, err := costsOfSites(ctx, s, b.short)
+	if err != nil {
+		return err
+	}
+	allowed, refused := costs[siteAllowed].over(costs[siteBare200]), costs[siteRefused].over(costs[siteRefusal])
+	b.table.add(finding{
+		what: "CPU, allowed", measured: fmt.Sprintf("%s, %.1f us", allowed.precise(), costs[siteAllowed].median()*1e6),
+		target: fmt.Sprintf("<= %.2fx of respond 200", mostAllowedCost), reached: allowed.median() <= mostAllowedCost,
+		beside: fmt.Sprintf("respond 200 %.1f us; against itself %s, behind a handler that does nothing %s",
+			costs[siteBare200].median()*1e6, costs[siteTwin200].over(costs[siteBare200]).precise(),
+			costs[sitePass].over(costs[siteBare200]).precise()),
+	})
+	b.table.add(finding{
+		what: "CPU, refused", measured: fmt.Sprintf("%s, %.1f us", refused.precise(), costs[siteRefused].median()*1e6),
+		target: fmt.Sprintf("<= %.2fx of respond 429", mostRefusedCost), reached: refused.median() <= mostRefusedCost,
+		beside: fmt.Sprintf("respond 429 with the same fields and body %.1f us; without them %.1f us, %s",
+			costs[siteRefusal].median()*1e6, costs[siteBare429].median()*1e6, costs[siteRefused].over(costs[siteBare429]).precise()),
+	})
+	return nil
+}
+
+// costsOfSites returns the seconds of processor time per request of each site, in
+// many short interleaved rounds of which every other one goes backwards: what
+// else goes on in the machine meets a site and its baseline alike, so that the
+// median of their ratios is far more precise than any one of them. The first
+// round is for warming up and does not count.
+func costsOfSites(ctx context.Context, s *sites, short bool) ([]sample, error) {
+	requests, rounds := int64(500), 750
+	if short {
+		rounds = 180
+	}
+	const clients, limit = 16, time.Hour
+	statuses := []int{siteAllowed: http.StatusOK, siteBare200: http.StatusOK, siteTwin200: http.StatusOK, sitePass: http.StatusOK,
+		siteRefused: http.StatusTooManyRequests, siteRefusal: http.StatusTooManyRequests, siteBare429: http.StatusTooManyRequests}
+	connections := make([][]*client, len(s.addrs))
+	for i, addr := range s.addrs {
+		var err error
+		if connections[i], err = dialMany(ctx, addr, clients, limit); err != nil {
+			return nil, err
+		}
+		defer closeAll(connections[i])
+	}
+	costs := make([]sample, len(s.addrs))
+	var strays atomic.Int64
+	for round := range 1 + rounds {
+		for i := range s.addrs {
+			if round%2 == 1 {
+				i = len(s.addrs) - 1 - i
+			}
+			l := load{
+				requests: requests,
+				make:     func(_ int64, r *request) { r.path = "/" },
+				check: func(_ int64, head *responseHead) error {
+					if head.status != statuses[i] && strays.Add(1) > mostStrays {
+						return fmt.Errorf("status %d instead of %d", head.status, statuses[i])
+					}
+					return nil
+				},
+			}
+			cost, err := s.cpuPer(func() (loadResult, error) { return l.drive(ctx, connections[i], limit) })
+			if err != nil {
+				return nil, err
+			}
+			if round > 0 {
+				costs[i] = append(costs[i], cost)
+			}
+		}
+	}
+	return costs, nil
+}
