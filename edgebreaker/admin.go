@@ -49,6 +49,8 @@ type proxyReply struct {
 	Weight  int     `json:"weight"`
 	Share   float64 `json:"share"`
 	Healthy bool    `json:"healthy"`
+	// Reinstated tells that it is used though it is open.
+	Reinstated bool `json:"reinstated,omitempty"`
 }
 
 func newBackendReply(b *breaker.Backend, now time.Time) backendReply {
@@ -74,7 +76,14 @@ func newBackendReply(b *breaker.Backend, now time.Time) backendReply {
 		}
 		for _, m := range p.table.members() {
 			if m.address == s.Address {
-				reply.Proxies = append(reply.Proxies, proxyReply{p.Method, m.weight, b.Share(now, rules), !m.down()})
+				share, reinstated := b.Share(now, rules), s.State == breaker.Open && m.reinstated.Load()
+				switch {
+				case reinstated:
+					share = b.Reinstated()
+				case s.State == breaker.Open:
+					share = 0
+				}
+				reply.Proxies = append(reply.Proxies, proxyReply{p.Method, m.weight, share, !m.down(), reinstated})
 			}
 		}
 		return true

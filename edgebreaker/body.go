@@ -20,7 +20,7 @@ type body struct {
 	waits   atomic.Int64 // time spent in Read
 	failed  atomic.Bool
 	closing atomic.Bool
-	begun   atomic.Bool // something was read
+	begun   atomic.Bool // a Read was begun: what comes may be gone
 }
 
 // start is where the times of bodies are counted from; zero means never.
@@ -28,6 +28,9 @@ var start = time.Now().Add(-time.Second)
 
 // Read implements io.Reader. It is not called concurrently.
 func (b *body) Read(p []byte) (int, error) {
+	if !b.begun.Load() && !b.closing.Load() {
+		b.begun.Store(true)
+	}
 	began := time.Since(start)
 	b.reading.Store(int64(began))
 	n, err := b.ReadCloser.Read(p)
@@ -35,9 +38,6 @@ func (b *body) Read(p []byte) (int, error) {
 	b.last.Store(int64(now))
 	b.reading.Store(0)
 	b.waits.Add(int64(now - began))
-	if n > 0 && !b.begun.Load() {
-		b.begun.Store(true)
-	}
 	if b.left > 0 {
 		b.left -= int64(n)
 	}

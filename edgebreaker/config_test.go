@@ -198,7 +198,7 @@ func TestAdmin(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(text), &one))
 	require.Equal(t, "open", one.State)
 	require.Equal(t, "open", one.Mode)
-	require.Equal(t, []proxyReply{{"wrr", 3, 0.25, true}}, one.Proxies)
+	require.Equal(t, []proxyReply{{"wrr", 3, 0, true, false}}, one.Proxies)
 
 	require.NoError(t, g.tryLoad(pool("failures 3", "lb_policy edge", a.address, b.address)))
 	require.Equal(t, breaker.ForceOpen, backend(t, b.address).Mode(), "it survives a reload")

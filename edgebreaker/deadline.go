@@ -159,7 +159,10 @@ func (rec *record) ring() {
 		}
 	case rec.phase == streaming:
 		if streamed := now.Sub(rec.header); streamed >= streamFor {
-			rec.phase, change = judged, rec.attempt.Streaming(now)
+			rec.phase = judged
+			if rec.verdict == breaker.Success {
+				change = rec.attempt.Streaming(now)
+			}
 		} else {
 			left = min(left, streamFor-streamed)
 		}

@@ -21,7 +21,9 @@ type member struct {
 	counters *counters
 	weight   int
 	turn     balance.Turn
-	downAt   atomic.Int64 // since when it has been seen not healthy, in Unix ns; 0: it was healthy when it was last looked at
+	// reinstated is set while the backend is used though it is open.
+	reinstated atomic.Bool
+	downAt     atomic.Int64 // since when it has been seen not healthy, in Unix ns; 0: it was healthy when it was last looked at
 }
 
 // sawDown notes that the upstream is not healthy.

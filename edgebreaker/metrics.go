@@ -30,6 +30,7 @@ var collectors = sync.OnceValue(func() *metricSet {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, []string{"backend"}),
 		transitions: counter("transitions_total", "Changes of a backend's state by the new one.", "backend", "to"),
+		reinstated:  counter("reinstated_total", "Requests that were sent to an open backend, since max_ejection lets no more be out.", "backend"),
 		refusals:    counter("refused_total", "Requests for which no backend could be asked, by reason.", "reason"),
 		retriedVec:  counter("retries_total", "Retries by what became of them.", "result"),
 	}
@@ -45,8 +46,8 @@ var collectors = sync.OnceValue(func() *metricSet {
 })
 
 type metricSet struct {
-	requests, errors, transitions, refusals, retriedVec *prometheus.CounterVec
-	duration                                            *prometheus.HistogramVec
+	requests, errors, transitions, reinstated, refusals, retriedVec *prometheus.CounterVec
+	duration                                                        *prometheus.HistogramVec
 
 	refused [reasons]prometheus.Counter
 	retries [endings]prometheus.Counter
@@ -58,7 +59,7 @@ type metricSet struct {
 
 func registerMetrics(ctx caddy.Context) error {
 	m := collectors()
-	if err := promreg.Register(ctx.GetMetricsRegistry(), m.requests, m.errors, m.duration, m.transitions, m.refusals, m.retriedVec, stateCollector{}); err != nil {
+	if err := promreg.Register(ctx.GetMetricsRegistry(), m.requests, m.errors, m.duration, m.transitions, m.reinstated, m.refusals, m.retriedVec, stateCollector{}); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	return nil
@@ -69,6 +70,7 @@ type counters struct {
 	classes     [6]prometheus.Counter
 	errors      [failures]prometheus.Counter
 	transitions [3]prometheus.Counter
+	reinstated  prometheus.Counter
 	duration    prometheus.Observer
 }
 
@@ -96,7 +98,7 @@ func countersOf(label string) *counters {
 			return c.(*counters)
 		}
 	}
-	c := &counters{duration: m.duration.WithLabelValues(label)}
+	c := &counters{duration: m.duration.WithLabelValues(label), reinstated: m.reinstated.WithLabelValues(label)}
 	for i := range c.classes {
 		if i > 0 {
 			c.classes[i] = m.requests.WithLabelValues(label, fmt.Sprintf("%dxx", i))

@@ -134,6 +134,8 @@ func classify(err error) failure {
 	switch {
 	case err == nil:
 		return failureNone
+	case ours(err):
+		return failureOther
 	case isType[reverseproxy.DialError](err):
 		return failureDial
 	case isTLS(err):
@@ -229,6 +231,17 @@ func streamError(text string) failure {
 func isType[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok
+}
+
+// ours reports whether this machine is short of something, which a flood of clients may
+// bring about.
+func ours(err error) bool {
+	for _, short := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, short) {
+			return true
+		}
+	}
+	return false
 }
 
 func isTLS(err error) bool {

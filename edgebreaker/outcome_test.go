@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -334,6 +335,8 @@ func TestClassify(t *testing.T) {
 		{nil, failureNone},
 		{gateway(reverseproxy.NewDialError(syscall.ECONNREFUSED)), failureDial},
 		{gateway(reverseproxy.NewDialError(errTimeout)), failureDial},
+		{gateway(reverseproxy.NewDialError(&net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)})), failureOther},
+		{gateway(reverseproxy.NewDialError(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)})), failureOther},
 		{gateway(&tls.CertificateVerificationError{Err: errors.New("bad")}), failureTLS},
 		{gateway(errors.New("tls: first record does not look like a TLS handshake")), failureTLS},
 		{caddyhttp.Error(504, errHeaderTimeout), failureTimeout},
@@ -368,6 +371,40 @@ func TestClassify(t *testing.T) {
 	} {
 		require.Equal(t, test.want.String(), classify(test.err).String(), "%v", test.err)
 	}
+}
+
+// TestShortage: that this machine has no sockets left is no failure of a backend, also
+// when nobody tells the error.
+func TestShortage(t *testing.T) {
+	for _, reports := range []bool{true, false} {
+		for err, want := range map[error]failure{
+			os.NewSyscallError("socket", syscall.EMFILE):        failureOther,
+			os.NewSyscallError("connect", syscall.ECONNREFUSED): failureDial,
+		} {
+			tr := newTrace(reports)
+			if reports {
+				tr.hooks.GetConn("a:80")
+			} else {
+				tr.hooks.ConnectStart("tcp", "a:80")
+			}
+			tr.hooks.ConnectDone("tcp", "a:80", err)
+			require.Equal(t, want.String(), tr.failure().String())
+			tr.reset()
+			require.Equal(t, failureOther.String(), tr.failure().String(), "nothing was tried")
+		}
+	}
+}
+
+// TestTimeoutTellsItsOwnTime: an attempt that got no header is as slow as it was, not
+// as the one before.
+func TestTimeoutTellsItsOwnTime(t *testing.T) {
+	a, b := newOrigin(t, "a"), newOrigin(t, "b")
+	g := newRig(t)
+	g.load(pool("header_timeout 300ms\nfailures 100", "lb_policy edge\nlb_retries 1\n"+retryStatus, a.address, b.address))
+	a.status(503, "")
+	b.serve(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	eventually(t, func() bool { return g.get("/").status == 504 })
+	require.Greater(t, backend(t, b.address).Status(time.Now()).P99, 200*time.Millisecond)
 }
 
 // TestRequestsThatCannotBeSent: what the transport refuses to send is no failure of

@@ -139,6 +139,35 @@ func TestBodyIsGone(t *testing.T) {
 	}
 }
 
+// TestBodyComesLate: who had the connection may still read of a body that has not
+// begun to come, so another backend gets none of it.
+func TestBodyComesLate(t *testing.T) {
+	for _, scheme := range []string{"", "h2c://"} {
+		a, b := newOrigin(t, "a"), newOrigin(t, "b")
+		g := newRig(t)
+		g.load(pool("failures 9", "lb_policy edge\nlb_retries 3\n"+retryStatus, scheme+a.address, scheme+b.address))
+		refuse := func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).EnableFullDuplex()
+			w.WriteHeader(503)
+			_ = http.NewResponseController(w).Flush()
+		}
+		a.serve(refuse)
+		b.serve(refuse)
+		c, err := net.Dial("unix", g.socket())
+		require.NoError(t, err)
+		_, err = io.WriteString(c, "PUT / HTTP/1.1\r\nHost: edge\r\nContent-Length: 10\r\n\r\n")
+		require.NoError(t, err)
+		eventually(t, func() bool { return a.asked.Load()+b.asked.Load() > 0 })
+		_, err = io.WriteString(c, "0123456789") // without it the server answers nothing
+		require.NoError(t, err)
+		line, err := bufio.NewReader(c).ReadString('\n')
+		require.NoError(t, err)
+		require.Contains(t, line, " 503 ")
+		require.EqualValues(t, 1, a.asked.Load()+b.asked.Load())
+		require.NoError(t, c.Close())
+	}
+}
+
 // TestWeights: they stay exact when a backend is missing.
 func TestWeights(t *testing.T) {
 	a, b, c := newOrigin(t, "a"), newOrigin(t, "b"), newOrigin(t, "c")
@@ -468,6 +497,26 @@ func TestPlainProxyInside(t *testing.T) {
 	requireState(t, a.address, breaker.Closed)
 	b.status(200, "")
 	require.Equal(t, 200, g.get("/").status)
+}
+
+// TestSlowProxyInside: that the other one takes long is no news of ours either.
+func TestSlowProxyInside(t *testing.T) {
+	a, b := newOrigin(t, "a"), newOrigin(t, "b")
+	g := newRig(t)
+	g.load(site("failures 1\nheader_timeout 50ms", a.address, "@sub status 202\nhandle_response @sub {\nreverse_proxy "+b.address+"\n}"))
+	a.status(202, "")
+	b.serve(func(w http.ResponseWriter, _ *http.Request) {
+		for range 10 { // the alarm rings while it answers
+			_, _ = io.WriteString(w, "x")
+			_ = http.NewResponseController(w).Flush()
+			<-time.After(20 * time.Millisecond)
+		}
+	})
+	r := g.get("/")
+	require.NoError(t, r.err)
+	require.Equal(t, "xxxxxxxxxx", r.body)
+	require.Equal(t, [failures]int{}, errorsOf(a.address))
+	requireState(t, a.address, breaker.Closed)
 }
 
 // TestConcurrency: a backend has no more requests than it may, and some wait.

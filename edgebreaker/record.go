@@ -61,10 +61,12 @@ type record struct {
 	nests    bool            // the proxy handles responses, maybe by other proxies
 	route    bool            // the attempt is that of the route as a whole
 	tries    tries
+	doubts   doubts
 	refused  refusal         // what the policy found when nobody could be asked
 	ended    ending          // why it ended the retries
 	trace    *trace          // of the proxy's connections, if it retries
 	slot     *slot           // of the attempt, where the concurrency is limited
+	restored bool            // the attempt goes to an open backend, since too many are out
 	limit    context.Context // of the route's attempt
 	verdict  breaker.Outcome // what the header of the attempt said
 	cookies  int             // that were set before
@@ -188,6 +190,7 @@ func (rec *record) begin(now time.Time, a breaker.Attempt, t try, name any) {
 	rec.tries.add(t)
 	if rec.repl != nil {
 		rec.repl.Delete(proxyStatus)
+		rec.repl.Delete(proxyLatency)
 		rec.repl.Set("http.edge_breaker.backend", name)
 		rec.repl.Set("http.edge_breaker.state", stateNames[t.backend.State()])
 	}
@@ -218,7 +221,9 @@ func (rec *record) answered(now time.Time, status int) {
 	if o == breaker.Failure && rec.slowUpload() {
 		o = breaker.Ignored
 	}
+	rec.mu.Lock()
 	rec.verdict = o
+	rec.mu.Unlock()
 	t.counters.answered(status)
 	latency, timed := rec.latency(now, began)
 	if status == http.StatusSwitchingProtocols {
@@ -231,6 +236,20 @@ func (rec *record) answered(now time.Time, status int) {
 		o = breaker.Ignored
 	}
 	report(rec.attempt.Header(now, latency, o), t.counters)
+	rec.doubts.end(now, breaker.Failure) // this backend took the request
+}
+
+// replacedBy notes that the client gets the response of another proxy, which took the
+// place of ours and whose policy knows nothing of us. Nobody knows ours any more.
+func (rec *record) replacedBy(now time.Time) {
+	rec.mu.Lock()
+	if rec.phase != waiting {
+		rec.mu.Unlock()
+		return
+	}
+	rec.phase, rec.verdict = judged, breaker.Ignored
+	rec.mu.Unlock()
+	report(rec.attempt.Header(now, 0, breaker.Ignored), rec.counters)
 }
 
 // latency is the time from the later of the choice and the end of the request's
@@ -263,6 +282,9 @@ func latest(a, b time.Time) time.Time {
 // settle ends what the request leaves open, when the handler returns.
 func (rec *record) settle(now time.Time, err error, panicked bool) {
 	rec.conclude(now, err, panicked, true)
+	if rec.doubts.n > 0 {
+		rec.doubts.end(now, rec.tries.last().failure.outcome())
+	}
 	rec.mu.Lock()
 	rec.phase = closed
 	rec.deadline.end()
@@ -340,6 +362,9 @@ func (rec *record) failed(now time.Time, t *try, err, expired error, last bool) 
 	if t.failure == failureTimeout {
 		waited, _ := rec.latency(now, rec.began)
 		report(rec.attempt.Header(now, waited, breaker.Failure), t.counters)
+	}
+	if !last && t.failure == failureReset && rec.doubts.add(rec.attempt, t.counters) {
+		return
 	}
 	report(rec.attempt.End(now, t.failure.outcome()), t.counters)
 }

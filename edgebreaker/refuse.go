@@ -58,6 +58,8 @@ const refusalNotice = 10 * time.Second
 // to say than the proxy's error.
 func (h *Handler) failed(w http.ResponseWriter, r *http.Request, rec *record, err error) error {
 	switch {
+	case rec.unreachable():
+		return h.refuse(w, r, rec, refusedBy(rec.tries.last().backend, time.Now()))
 	case rec.ended != goesOn:
 		t := rec.tries.last()
 		return caddyhttp.Error(t.clientStatus(), errors.New("the request failed, and was not sent again: "+rec.ended.String()))

@@ -64,12 +64,13 @@ func (m *methods) allow(method string) bool { return m.any || slices.Contains(m.
 // settled.
 func (rec *record) again(now time.Time, r *http.Request) ending {
 	h := rec.handler
-	if f := rec.tries.last().failure; f != failureDial && !h.methods.allow(r.Method) {
+	f := rec.tries.last().failure
+	if f != failureDial && !h.methods.allow(r.Method) {
 		return endMethod
 	}
-	// Caddy replays a body that it has buffered, or that nobody has read. The next
-	// backend would get half of any other, and look as if it had failed.
-	if rec.content != nil && !rec.buffered && rec.body.closing.Load() && rec.body.begun.Load() {
+	// Caddy replays a body that it has buffered, or of which nothing has come. But who
+	// had a connection may still read on, and the next backend would get only a part.
+	if rec.content != nil && !rec.buffered && (f != failureDial && f != failureTLS || rec.body.begun.Load()) {
 		return endBody
 	}
 	if !h.budget.Retry(now) {

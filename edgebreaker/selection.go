@@ -21,7 +21,7 @@ type option struct {
 	backend  *breaker.Backend
 	address  string
 	pinned   string // what is dialled instead of the upstream's address
-	restored bool   // open, but used since too many others are
+	restored bool   // open, but used since too many are out
 }
 
 // selection is one choice among the upstreams of a proxy.
@@ -42,6 +42,7 @@ type selection struct {
 	probe     time.Duration // the least time until one of them may be asked
 	full      int           // how many have max_requests
 	unhealthy int           // how many health checks took out
+	kept      int           // how many are out and stay out: half-open without room, or held open by an operator
 	denied    int           // how many have an address that is not allowed
 	crowded   bool          // all have as many requests as they may
 }
@@ -105,7 +106,10 @@ func (s *selection) choose(pool reverseproxy.UpstreamPool, r *http.Request, now 
 			continue
 		}
 		s.policy.prepare(rec, r, again)
-		rec.slot, rec.refused = slot, refusal{}
+		rec.slot, rec.refused, rec.restored = slot, refusal{}, who.restored
+		if who.restored {
+			who.member.reinstate(who.backend, h.logger)
+		}
 		rec.dialled = cmp.Or(who.pinned, who.address)
 		rec.begin(now, attempt, try{backend: who.backend, counters: who.member.counters}, who.member.nameOf(who.address))
 		return who.dialled(), false
@@ -123,7 +127,7 @@ func (o *option) enter(now time.Time, rules *breaker.Config) (breaker.Attempt, b
 // collect finds those who may be asked.
 func (s *selection) collect(pool reverseproxy.UpstreamPool, r *http.Request, now time.Time) {
 	s.candidates, s.who, s.out, s.ejected = s.candidates[:0], s.who[:0], s.out[:0], s.ejected[:0]
-	s.open, s.full, s.denied, s.unhealthy, s.probe, s.broken, s.crowded = 0, 0, 0, 0, 0, nil, false
+	s.open, s.full, s.denied, s.unhealthy, s.kept, s.probe, s.broken, s.crowded = 0, 0, 0, 0, 0, 0, nil, false
 	members := s.policy.table.of(pool, s.policy.Weights)
 	for i, u := range pool {
 		m := members[i]
@@ -179,6 +183,7 @@ func (s *selection) consider(o option, now time.Time) {
 	}
 	rules := &s.rec.handler.rules
 	if o.backend.Ready(now, rules) && !slices.Contains(s.refusedBy, o.backend) {
+		o.member.settled()
 		s.add(o, o.backend.Share(now, rules), now)
 		return
 	}
@@ -190,10 +195,13 @@ func (s *selection) consider(o option, now time.Time) {
 		s.probe = probe
 	}
 	s.open++
-	if since, ok := o.backend.EjectedAt(); ok {
-		s.out = append(s.out, balance.Ejected{Index: len(s.ejected), Since: since})
-		s.ejected = append(s.ejected, o)
+	since, ok := o.backend.EjectedAt()
+	if !ok {
+		s.kept++
+		return
 	}
+	s.out = append(s.out, balance.Ejected{Index: len(s.ejected), Since: since})
+	s.ejected = append(s.ejected, o)
 }
 
 func (s *selection) add(o option, share float64, now time.Time) {
@@ -206,16 +214,17 @@ func (s *selection) add(o option, share float64, now time.Time) {
 }
 
 // restore puts those back that were open for longest, if too many of n are out. What
-// health checks took out is out as well, and stays.
+// health checks took out, or an operator, is out as well, and stays. Those who fail
+// get little of what the others could answer.
 func (s *selection) restore(n int, now time.Time) {
 	if len(s.out) == 0 {
 		return
 	}
-	allowed := balance.Ejection(n, s.rec.handler.MaxEjection) - s.unhealthy
+	allowed := balance.Ejection(n, s.rec.handler.MaxEjection) - s.unhealthy - s.kept
 	for _, e := range balance.Restore(s.out, allowed) {
 		o := s.ejected[e.Index]
 		o.restored = true
-		s.add(o, 1, now)
+		s.add(o, o.backend.Reinstated(), now)
 	}
 }
 

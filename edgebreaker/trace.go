@@ -9,7 +9,8 @@ import (
 // the proxy tries again.
 type trace struct {
 	hooks                         httptrace.ClientTrace
-	asked, handshake, ready, sent atomic.Bool
+	asked, connected, ready, sent atomic.Bool
+	short                         atomic.Bool           // this machine could not open a connection
 	refused                       atomic.Pointer[error] // why the request was not sent
 }
 
@@ -23,12 +24,20 @@ func newTrace(reports bool) *trace {
 		t.hooks.ConnectDone = func(_, _ string, err error) {
 			if err == nil {
 				t.sent.Store(true)
+			} else if ours(err) {
+				t.short.Store(true)
 			}
 		}
 		return t
 	}
 	t.hooks.GetConn = func(string) { t.asked.Store(true) }
-	t.hooks.TLSHandshakeStart = func() { t.handshake.Store(true) }
+	t.hooks.ConnectDone = func(_, _ string, err error) {
+		if err == nil {
+			t.connected.Store(true)
+		} else if ours(err) {
+			t.short.Store(true)
+		}
+	}
 	t.hooks.GotConn = func(httptrace.GotConnInfo) { t.ready.Store(true) }
 	t.hooks.WroteHeaders = func() { t.sent.Store(true) }
 	t.hooks.WroteRequest = func(info httptrace.WroteRequestInfo) {
@@ -46,7 +55,8 @@ func (t *trace) refuse(err error) { t.refused.Store(&err) }
 // reset begins another attempt.
 func (t *trace) reset() {
 	t.asked.Store(false)
-	t.handshake.Store(false)
+	t.connected.Store(false)
+	t.short.Store(false)
 	t.ready.Store(false)
 	t.sent.Store(false)
 	t.refused.Store(nil)
@@ -65,8 +75,10 @@ func (t *trace) failure() failure {
 			return classify(*err)
 		}
 		return failureOther
-	case t.handshake.Load():
+	case t.connected.Load():
 		return failureTLS
+	case t.short.Load():
+		return failureOther
 	case t.asked.Load():
 		return failureDial
 	}

@@ -47,6 +47,8 @@ func (w *writer) first(code int) {
 	w.wrote, w.code = true, code
 	if status, ok := w.rec.status(); ok {
 		w.rec.answered(time.Now(), status)
+	} else if w.rec.nests {
+		w.rec.replacedBy(time.Now())
 	}
 }
 

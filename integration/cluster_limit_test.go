@@ -16,7 +16,10 @@ import (
 func TestClusterHoldsALimitTogether(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Run(t)
-	const burst = 60
+	const (
+		burst    = 60
+		rounding = 6 // the share and the refill of each of three nodes round up
+	)
 	k := startCluster(t, redis, 3, harness.Vars{"rate": "60/h"})
 
 	t.Run("a client that turns to all nodes at once", func(t *testing.T) {
@@ -26,7 +29,7 @@ func TestClusterHoldsALimitTogether(t *testing.T) {
 		// refill round up.
 		require.LessOrEqual(t, allowed, 2*burst+5)
 		// What was too much is missing afterwards.
-		require.LessOrEqual(t, k.hammer("everywhere", 120), 3)
+		require.LessOrEqual(t, k.hammer("everywhere", 120), rounding)
 	})
 	t.Run("a client of one node gets the whole burst", func(t *testing.T) {
 		node := k.nodes[0].in(t)
@@ -56,7 +59,7 @@ func TestClusterHoldsALimitTogether(t *testing.T) {
 			require.Error(t, node.Reload(clusteredSite, harness.Vars{"rate": "0/s"}))
 			require.NoError(t, node.Reload(clusteredSite, harness.Vars{"rate": "60/h"}))
 		}
-		require.LessOrEqual(t, k.hammer("everywhere", 60), 3)
+		require.LessOrEqual(t, k.hammer("everywhere", 60), rounding)
 		require.Equal(t, before, connections(), "connections are kept, and none is left over")
 	})
 }

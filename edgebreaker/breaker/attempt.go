@@ -18,6 +18,7 @@ type Attempt struct {
 
 	// Guarded by the backend's lock.
 	answered, said, ended, yielded bool
+	untold                         bool // what the header was worth
 }
 
 // Backend returns the backend that is asked; nil for the zero Attempt.
@@ -45,7 +46,11 @@ func (a *Attempt) Header(now time.Time, latency time.Duration, o Outcome) Change
 	a.release()
 	a.answered = true
 	if o == Ignored {
+		a.untold = true
 		return Change{}
+	}
+	if o == Failure && a.observes() {
+		b.open.observed(o)
 	}
 	b.stats.latency.record(t, latency)
 	if a.epoch == b.epoch {
@@ -116,6 +121,13 @@ func (a *Attempt) judged() bool {
 	return a.config != nil && a.epoch == a.backend.epoch && a.backend.mode == Auto
 }
 
+// observes reports whether the attempt tells how an open backend does that is used
+// nevertheless.
+func (a *Attempt) observes() bool {
+	b := a.backend
+	return a.config == nil && a.epoch == b.epoch && b.state == Open
+}
+
 // release gives the slot of a probe back, once.
 func (a *Attempt) release() {
 	if b := a.backend; a.probe && !a.yielded && !a.answered && !a.ended && a.epoch == b.epoch {
@@ -149,6 +161,9 @@ func (a *Attempt) say(now time.Time, t int64, o Outcome) Change {
 		return Change{}
 	}
 	b, c := a.backend, a.config
+	if a.observes() {
+		b.open.observed(o)
+	}
 	if !a.answered {
 		b.stats.answered(t, o == Failure)
 		if change := a.judgeHeader(now, t, o, untimed); o == Failure {
@@ -163,7 +178,7 @@ func (a *Attempt) say(now time.Time, t int64, o Outcome) Change {
 	case b.state == Closed && o == Failure:
 		return b.openIf(b.closed.broke(t, c), now, t, c)
 	case b.state == Closed:
-		b.closed.succeeded()
+		b.closed.succeeded(a.untold)
 		return Change{}
 	case o == Failure:
 		return b.becomeOpen(now, t, c, ProbeFailed)

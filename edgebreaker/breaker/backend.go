@@ -189,15 +189,16 @@ func (b *Backend) NextProbe(now time.Time) (time.Duration, bool) {
 }
 
 // EjectedAt returns when the backend opened, as a number that grows with time; a
-// re-opening does not change it. It is false for one that is closed, or held open
-// by an operator.
+// re-opening does not change it. It is false for one that is closed, half-open, or held
+// open by an operator.
 func (b *Backend) EjectedAt() (int64, bool) {
-	if gate := b.gate.Load(); gate == gateOpen || gate == gateBlocked {
+	switch b.gate.Load() {
+	case gateOpen, gateProbes, gateBlocked:
 		return 0, false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.open.since, b.state != Closed && b.mode == Auto
+	return b.open.since, b.state == Open && b.mode == Auto
 }
 
 // changed ends an epoch.

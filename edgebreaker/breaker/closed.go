@@ -69,8 +69,14 @@ func (s *closed) broke(t int64, c *Config) verdict {
 	return s.judge(t, c)
 }
 
-// succeeded notes a good end.
-func (s *closed) succeeded() { s.headers, s.bodies = 0, 0 }
+// succeeded notes a good end. The header, which may have come long ago, has had its
+// say, unless nobody could tell yet what it was worth.
+func (s *closed) succeeded(untold bool) {
+	s.bodies = 0
+	if untold {
+		s.headers = 0
+	}
+}
 
 func (s *closed) judge(t int64, c *Config) verdict {
 	if c.Failures > 0 && s.run() >= c.Failures {

@@ -18,14 +18,14 @@ type peakEWMA struct {
 	at   atomic.Int64
 }
 
-// record takes a sample. That of a failure does not lower the average: a backend
-// that fails fast must not look like a fast one.
+// record takes a sample. That of a failure does not lower the average, nor is it the
+// first: a backend that fails fast must not look like a fast one.
 func (p *peakEWMA) record(t int64, latency time.Duration, failed bool) {
 	cost, sample := math.Float64frombits(p.cost.Load()), max(float64(latency), 1)
+	if failed && (cost == 0 || sample < cost) {
+		return
+	}
 	if cost > 0 && sample < cost {
-		if failed {
-			return
-		}
 		w := decay(t - p.at.Load())
 		sample = cost*w + sample*(1-w)
 	}

@@ -18,6 +18,7 @@ type model struct {
 	epoch                 int
 	closedAt              int64
 	headers, bodies       int
+	failed                int      // in a row, of requests that were sent to an open backend nevertheless
 	results               []result // since it was closed, and only once a rule needs them
 	keeps                 bool
 	since, until          int64
@@ -42,6 +43,7 @@ type modelAttempt struct {
 	probe                 bool
 	entered               int64
 	answered, said, ended bool
+	untold                bool
 }
 
 // holds reports whether a probe has its slot at time t. A lease ends with the
@@ -94,6 +96,9 @@ func (m *model) become(s State) {
 }
 
 func (m *model) open(t int64, c *Config) {
+	if m.state == Closed {
+		m.failed = 0
+	}
 	switch {
 	case m.state != Closed:
 		m.reopens++
@@ -162,11 +167,14 @@ func (m *model) header(a *modelAttempt, t int64, latency time.Duration, o Outcom
 	if a.answered || a.ended {
 		return
 	}
-	a.answered = true
+	a.answered, a.untold = true, o == Ignored
 	if o == Ignored {
 		return
 	}
 	a.said = o == Failure
+	if o == Failure && m.observes(a) {
+		m.failed++
+	}
 	if o == Success {
 		m.good = max(m.good, t-int64(latency))
 	}
@@ -211,6 +219,9 @@ func (m *model) say(a *modelAttempt, t int64, o Outcome) {
 	if o == Ignored {
 		return
 	}
+	if m.observes(a) {
+		m.failed = (m.failed + 1) * failed(o)
+	}
 	if !a.answered {
 		m.answer(a, t, o, false, false)
 		if o == Failure {
@@ -239,8 +250,23 @@ func (m *model) say(a *modelAttempt, t int64, o Outcome) {
 		m.bodies++
 		m.trip(t, a.config)
 	default:
-		m.headers, m.bodies = 0, 0
+		m.bodies = 0
+		if a.untold {
+			m.headers = 0
+		}
 	}
+}
+
+// observes reports whether an attempt was sent to an open backend nevertheless.
+func (m *model) observes(a *modelAttempt) bool {
+	return a.config == nil && a.epoch == m.epoch && m.state == Open
+}
+
+func failed(o Outcome) int {
+	if o == Failure {
+		return 1
+	}
+	return 0
 }
 
 func (m *model) force(t int64, mode Mode) {
@@ -252,7 +278,7 @@ func (m *model) force(t int64, mode Mode) {
 	switch {
 	case mode == ForceOpen:
 		if m.state == Closed {
-			m.since = t
+			m.since, m.failed = t, 0
 		}
 		m.ramp = never
 		m.become(Open)
@@ -413,6 +439,7 @@ func TestModel(t *testing.T) {
 			require.Equal(t, m.active(), s.Active)
 			require.Equal(t, m.reopens, s.Reopens)
 			require.Equal(t, max(m.headers, m.bodies), s.ConsecutiveFailures)
+			require.InDelta(t, math.Pow(0.5, float64(min(m.failed, 10))), b.Reinstated(), 0)
 			require.Equal(t, m.ramp, b.rampAt.Load())
 			held := 0
 			if m.state == HalfOpen {
@@ -434,7 +461,7 @@ func TestModel(t *testing.T) {
 				require.Zero(t, s.OpenUntil)
 			}
 			_, ejected := b.EjectedAt()
-			require.Equal(t, m.state != Closed && m.mode == Auto, ejected)
+			require.Equal(t, m.state == Open && m.mode == Auto, ejected)
 		}
 		often := append(make([]bool, 20), true)
 		usual := []func(){enter, enter, enter, header, header, end, end, whole, whole, whole}

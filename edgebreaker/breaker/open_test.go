@@ -81,3 +81,63 @@ func TestJitterComesFromTheSource(t *testing.T) {
 	require.True(t, b.Ready(start.Add(change.OpenFor), c))
 	require.Equal(t, start.Add(change.OpenFor), b.Status(start).OpenUntil)
 }
+
+// TestReinstatedShareHalves: an open backend that is used nevertheless gets the less
+// the more often in a row it fails, and all again once it works. A new opening starts
+// afresh.
+func TestReinstatedShareHalves(t *testing.T) {
+	b, c := in(t, "open")
+	use := func(o Outcome) float64 {
+		a := b.Observe(start)
+		if o != Ignored {
+			a.Header(start, time.Millisecond, o)
+		}
+		a.End(start, o)
+		return b.Reinstated()
+	}
+	require.InDelta(t, 1, b.Reinstated(), 0)
+	require.InDelta(t, 0.5, use(Failure), 0)
+	require.InDelta(t, 0.5, use(Ignored), 0)
+	require.InDelta(t, 0.25, use(Failure), 0)
+	require.InDelta(t, 1, use(Success), 0)
+	for range 100 {
+		use(Failure)
+	}
+	require.InDelta(t, 1.0/1024, b.Reinstated(), 0)
+
+	late := b.Observe(start)
+	b.Force(start, ForceClosed)
+	b.Force(start, Auto)
+	for b.State() == Closed {
+		a := mustEnter(t, b, start, c)
+		a.End(start, Failure)
+	}
+	late.End(start, Failure)
+	require.InDelta(t, 1, b.Reinstated(), 0)
+}
+
+// TestRunOfHeadersOutlivesOldBodies: responses that began before a run of failures,
+// and end well within it, do not end it.
+func TestRunOfHeadersOutlivesOldBodies(t *testing.T) {
+	b, c := in(t, "closed")
+	old := make([]*Attempt, c.Failures)
+	for i := range old {
+		old[i] = mustEnter(t, b, start, c)
+		old[i].Header(start, time.Millisecond, Success)
+	}
+	for i := range old {
+		require.Equal(t, Closed, b.State())
+		a := mustEnter(t, b, start, c)
+		a.End(start, Failure)
+		old[i].End(start, Success)
+	}
+	require.Equal(t, Open, b.State())
+
+	b, c = in(t, "closed")
+	slow := mustEnter(t, b, start, c)
+	slow.Header(start, time.Millisecond, Ignored) // the client still sends
+	failing := mustEnter(t, b, start, c)
+	failing.End(start, Failure)
+	slow.End(start, Success)
+	require.Zero(t, b.Status(start).ConsecutiveFailures)
+}
