@@ -142,30 +142,28 @@ func TestBodyIsGone(t *testing.T) {
 // TestBodyComesLate: who had the connection may still read of a body that has not
 // begun to come, so another backend gets none of it.
 func TestBodyComesLate(t *testing.T) {
-	for _, scheme := range []string{"", "h2c://"} {
-		a, b := newOrigin(t, "a"), newOrigin(t, "b")
-		g := newRig(t)
-		g.load(pool("failures 9", "lb_policy edge\nlb_retries 3\n"+retryStatus, scheme+a.address, scheme+b.address))
-		refuse := func(w http.ResponseWriter, _ *http.Request) {
-			_ = http.NewResponseController(w).EnableFullDuplex()
-			w.WriteHeader(503)
-			_ = http.NewResponseController(w).Flush()
-		}
-		a.serve(refuse)
-		b.serve(refuse)
-		c, err := net.Dial("unix", g.socket())
-		require.NoError(t, err)
-		_, err = io.WriteString(c, "PUT / HTTP/1.1\r\nHost: edge\r\nContent-Length: 10\r\n\r\n")
-		require.NoError(t, err)
-		eventually(t, func() bool { return a.asked.Load()+b.asked.Load() > 0 })
-		_, err = io.WriteString(c, "0123456789") // without it the server answers nothing
-		require.NoError(t, err)
-		line, err := bufio.NewReader(c).ReadString('\n')
-		require.NoError(t, err)
-		require.Contains(t, line, " 503 ")
-		require.EqualValues(t, 1, a.asked.Load()+b.asked.Load())
-		require.NoError(t, c.Close())
+	a, b := newOrigin(t, "a"), newOrigin(t, "b")
+	g := newRig(t)
+	g.load(pool("failures 9", "lb_policy edge\nlb_retries 3\n"+retryStatus, a.address, b.address))
+	refuse := func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		w.WriteHeader(503)
+		_ = http.NewResponseController(w).Flush()
 	}
+	a.serve(refuse)
+	b.serve(refuse)
+	c, err := net.Dial("unix", g.socket())
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = io.WriteString(c, "PUT / HTTP/1.1\r\nHost: edge\r\nContent-Length: 10\r\n\r\n")
+	require.NoError(t, err)
+	eventually(t, func() bool { return a.asked.Load()+b.asked.Load() > 0 })
+	_, err = io.WriteString(c, "0123456789") // without it the server answers nothing
+	require.NoError(t, err)
+	line, err := bufio.NewReader(c).ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, line, " 503 ")
+	require.EqualValues(t, 1, a.asked.Load()+b.asked.Load())
 }
 
 // TestWeights: they stay exact when a backend is missing.
