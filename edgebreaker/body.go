@@ -21,6 +21,7 @@ type body struct {
 	failed  atomic.Bool
 	closing atomic.Bool
 	begun   atomic.Bool // a Read was begun: what comes may be gone
+	some    atomic.Bool // something was read
 }
 
 // start is where the times of bodies are counted from; zero means never.
@@ -38,6 +39,9 @@ func (b *body) Read(p []byte) (int, error) {
 	b.last.Store(int64(now))
 	b.reading.Store(0)
 	b.waits.Add(int64(now - began))
+	if n > 0 && !b.some.Load() {
+		b.some.Store(true)
+	}
 	if b.left > 0 {
 		b.left -= int64(n)
 	}
@@ -62,6 +66,10 @@ func (b *body) ended() (time.Time, bool) {
 	at := b.end.Load()
 	return start.Add(time.Duration(at)), at != 0
 }
+
+// empty reports whether it was read to its end and had nothing, as over HTTP/3, which
+// tells of no length.
+func (b *body) empty() bool { return b.end.Load() != 0 && !b.some.Load() }
 
 // touched returns when something of the body came last.
 func (b *body) touched() time.Time { return start.Add(time.Duration(b.last.Load())) }

@@ -234,10 +234,10 @@ func isType[E error](err error) bool {
 }
 
 // ours reports whether this machine is short of something, which a flood of clients may
-// bring about.
+// bring about. Caddy's error of a dial hides its cause, but for the text's end.
 func ours(err error) bool {
 	for _, short := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, short) {
+		if errors.Is(err, short) || isType[reverseproxy.DialError](err) && strings.HasSuffix(err.Error(), short.Error()) {
 			return true
 		}
 	}

@@ -70,7 +70,7 @@ func (rec *record) again(now time.Time, r *http.Request) ending {
 	}
 	// Caddy replays a body that it has buffered, or of which nothing has come. But who
 	// had a connection may still read on, and the next backend would get only a part.
-	if rec.content != nil && !rec.buffered && (f != failureDial && f != failureTLS || rec.body.begun.Load()) {
+	if rec.content != nil && !rec.buffered && !rec.body.empty() && (f != failureDial && f != failureTLS || rec.body.begun.Load()) {
 		return endBody
 	}
 	if !h.budget.Retry(now) {
