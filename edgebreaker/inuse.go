@@ -29,7 +29,7 @@ func backendsInUse() inUse {
 		return true
 	})
 	handlers.Range(func(key, _ any) bool {
-		if h := key.(*Handler); !h.selected.Load() {
+		if h := key.(*Handler); h.guardsRoute() {
 			in.addresses[routeAddress(h.Name)] = true
 		}
 		return true

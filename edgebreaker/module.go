@@ -110,10 +110,10 @@ type Handler struct {
 	fallback caddyhttp.Handler
 	logger   *zap.Logger
 
-	// How the requests find their backends, which shows at run time only.
-	selected, unselected atomic.Bool
-	doubtful             atomic.Bool  // a request chose no backend, which may have a reason
-	notice               atomic.Int64 // when a refusal was last logged
+	app    *edgeapp.App
+	part   atomic.Int32 // what is guarded, see guardsRoute
+	behind *edgeapp.ProxiesBehind
+	notice atomic.Int64 // when a refusal was last logged
 }
 
 // CaddyModule returns the Caddy module information.
@@ -131,8 +131,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	// The app checks the routes, also when the config does not name it.
-	app, err := edgeapp.From(ctx)
-	if err != nil {
+	var err error
+	if h.app, err = edgeapp.From(ctx); err != nil {
 		return err
 	}
 	if err := registerMetrics(ctx); err != nil {
@@ -141,8 +141,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.registry, err = takeRegistry(); err != nil {
 		return err
 	}
-	app.OnStart(func() error {
-		handlers.Store(h, true)
+	h.app.OnStart(func() error {
+		if _, again := handlers.Swap(h, true); !again {
+			h.tell()
+		}
 		return nil
 	})
 	return nil
@@ -176,6 +178,9 @@ func (rec *record) serve(r *http.Request, next caddyhttp.Handler) (err error) {
 	defer func() {
 		p := recover()
 		rec.detach(r)
+		if rec.route && !rec.proxyRan() {
+			rec.leaveRoute(time.Now())
+		}
 		rec.settle(time.Now(), err, p == http.ErrAbortHandler) //nolint:errorlint // the panic's value
 		if p != nil {
 			panic(p)
@@ -188,10 +193,6 @@ func (rec *record) serve(r *http.Request, next caddyhttp.Handler) (err error) {
 	return err
 }
 
-// guardsRoute reports whether the requests go to a proxy that does not ask for a
-// backend. Where some do the others are left alone: a route is no backend then.
-func (h *Handler) guardsRoute() bool { return h.unselected.Load() && !h.selected.Load() }
-
 // clientLeft reports whether the client cancelled the request. A deadline that was
 // set in front is none of the client's.
 func clientLeft(ctx context.Context) bool {
@@ -203,4 +204,5 @@ var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ edgeapp.BreakerNode         = (*Handler)(nil)
 )

@@ -41,6 +41,7 @@ type Policy struct {
 	p2c      bool
 	guard    *guard
 	registry *poolref.Ref[*registry]
+	proxy    *reverseproxy.Handler
 	held     []*breaker.Backend // that the registry keeps for the proxy
 	logger   *zap.Logger
 	alone    sync.Once // the notice that there is no edge_breaker
@@ -48,10 +49,10 @@ type Policy struct {
 	table table
 	// rules are those of the edge_breaker that asked last, for the admin API.
 	rules atomic.Pointer[breaker.Config]
-	// known is set when EdgeProxy was told the proxy; noRetries when that never
-	// sends a request again, so that each error is told; noRoutes when it handles
-	// no response by routes; traced when its transport reports to httptrace.
-	known, noRetries, noRoutes, traced atomic.Bool
+	// noRetries is set when the proxy never sends a request again, so that each error
+	// is told; noRoutes when it handles no response by routes; traced when its
+	// transport reports to httptrace.
+	noRetries, noRoutes, traced bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -83,19 +84,19 @@ func (p *Policy) Provision(ctx caddy.Context) error {
 	if p.guard, err = newGuard(p.Upstreams); err != nil {
 		return fmt.Errorf("lb_policy edge: upstreams: %w", err)
 	}
-	// Here rather than in EdgeProxy, since "caddy validate" starts nothing.
 	if err := p.checkProxy(ctx); err != nil {
 		return err
 	}
-	// The app introduces the proxy, also when the config does not name it.
 	app, err := edgeapp.From(ctx)
 	if err != nil {
 		return err
 	}
+	p.introduce(ctx, app)
 	if p.registry, err = takeRegistry(); err != nil {
 		return err
 	}
 	app.OnStart(func() error {
+		p.hold()
 		policies.Store(p, true)
 		return nil
 	})
@@ -119,23 +120,30 @@ func (p *Policy) checkProxy(ctx caddy.Context) error {
 	if outer := modules[max(len(modules)-2, 0)]; p.Upstreams != nil && !isProxy(outer) {
 		return fmt.Errorf("lb_policy edge: upstreams: not inside of %s, which chooses backends without asking for their addresses", outer.CaddyModule().ID)
 	}
-	for _, m := range slices.Backward(modules) {
-		h, ok := m.(*reverseproxy.Handler)
-		if !ok {
-			continue
-		}
-		switch {
-		case len(p.Weights) == 0:
-		case len(h.DynamicUpstreamsRaw) > 0:
-			return fmt.Errorf("lb_policy edge: weights: not with dynamic upstreams, which have none")
-		case len(p.Weights) != len(h.Upstreams):
-			return fmt.Errorf("lb_policy edge: weights: there are %d %v for %d upstreams", len(p.Weights), p.Weights, len(h.Upstreams))
-		}
-		warn := func(err error) { p.logger.Warn("the address of an upstream is not known yet", zap.Error(err)) }
-		if err := p.guard.checkProxy(h, warn); err != nil {
-			return fmt.Errorf("lb_policy edge: upstreams: %w", err)
-		}
+	h := proxyOf(modules)
+	switch {
+	case h == nil:
 		return nil
+	case len(p.Weights) == 0:
+	case len(h.DynamicUpstreamsRaw) > 0:
+		return fmt.Errorf("lb_policy edge: weights: not with dynamic upstreams, which have none")
+	case len(p.Weights) != len(h.Upstreams):
+		return fmt.Errorf("lb_policy edge: weights: there are %d %v for %d upstreams", len(p.Weights), p.Weights, len(h.Upstreams))
+	}
+	warn := func(err error) { p.logger.Warn("the address of an upstream is not known yet", zap.Error(err)) }
+	if err := p.guard.checkProxy(h, warn); err != nil {
+		return fmt.Errorf("lb_policy edge: upstreams: %w", err)
+	}
+	return nil
+}
+
+// proxyOf returns the proxy that a policy chooses for, by the modules around it, also
+// when it is inside of another policy.
+func proxyOf(modules []caddy.Module) *reverseproxy.Handler {
+	for _, m := range slices.Backward(modules) {
+		if h, ok := m.(*reverseproxy.Handler); ok {
+			return h
+		}
 	}
 	return nil
 }
@@ -145,23 +153,32 @@ func isProxy(m caddy.Module) bool {
 	return ok
 }
 
-// EdgeProxy implements edgeapp.ProxyPolicy.
-func (p *Policy) EdgeProxy(h *reverseproxy.Handler) error {
-	if !p.known.CompareAndSwap(false, true) {
-		return nil
+// introduce notes what the choice depends on of the proxy.
+func (p *Policy) introduce(ctx caddy.Context, app *edgeapp.App) {
+	modules := ctx.Modules()
+	h := proxyOf(modules)
+	if h == nil {
+		return
 	}
-	p.noRetries.Store(h.LoadBalancing.Retries == 0 && h.LoadBalancing.TryDuration == 0)
-	p.noRoutes.Store(len(h.HandleResponse) == 0)
-	_, traced := h.Transport.(*reverseproxy.HTTPTransport)
-	p.traced.Store(traced)
-	// So that they can be seen, and forced, before there are requests, and that
-	// addresses which clients choose do not drive them out.
-	for _, m := range p.table.of(h.Upstreams, p.Weights) {
+	p.proxy = h
+	app.Asks(h, isProxy(modules[len(modules)-2]))
+	p.noRetries = h.LoadBalancing.Retries == 0 && h.LoadBalancing.TryDuration == 0
+	p.noRoutes = len(h.HandleResponse) == 0
+	_, p.traced = h.Transport.(*reverseproxy.HTTPTransport)
+	p.traced = p.traced || h.Transport == nil // it is that one by default, and made later
+}
+
+// hold keeps the backends of the config, so that they can be seen, and forced, before
+// there are requests, and that addresses which clients choose do not drive them out.
+func (p *Policy) hold() {
+	if p.proxy == nil || p.held != nil {
+		return
+	}
+	for _, m := range p.table.of(p.proxy.Upstreams, p.Weights) {
 		if m.address != "" {
 			p.held = append(p.held, p.registry.Value().Hold(m.address))
 		}
 	}
-	return nil
 }
 
 // nobodyLeft is what ends the proxy's loop at once: its address can't be dialled.
@@ -176,9 +193,6 @@ func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, _ http.
 	}
 	now := time.Now()
 	h := rec.handler
-	if !h.selected.Load() {
-		h.selected.Store(true)
-	}
 	if p.rules.Load() != &h.rules {
 		p.rules.Store(&h.rules)
 	}
@@ -222,10 +236,10 @@ func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, _ http.
 // prepare gives the proxy's request the deadlines of the attempt, and where the
 // proxy may try again a trace of the connection.
 func (p *Policy) prepare(rec *record, r *http.Request, again bool) {
-	rec.nests = !p.noRoutes.Load()
+	rec.nests = !p.noRoutes
 	ctx := rec.limited(r, again)
 	switch {
-	case p.noRetries.Load():
+	case p.noRetries:
 		rec.trace = nil
 	case again && rec.trace != nil && ctx == nil:
 		rec.trace.reset()
@@ -233,7 +247,7 @@ func (p *Policy) prepare(rec *record, r *http.Request, again bool) {
 		if ctx == nil {
 			ctx = r.Context()
 		}
-		rec.trace = newTrace(p.traced.Load())
+		rec.trace = newTrace(p.traced)
 		ctx = httptrace.WithClientTrace(ctx, &rec.trace.hooks)
 	}
 	if ctx != nil {
@@ -266,5 +280,4 @@ var (
 	_ caddy.Provisioner     = (*Policy)(nil)
 	_ caddy.CleanerUpper    = (*Policy)(nil)
 	_ reverseproxy.Selector = (*Policy)(nil)
-	_ edgeapp.ProxyPolicy   = (*Policy)(nil)
 )

@@ -52,8 +52,7 @@ type record struct {
 	// buffered is set when the proxy had the whole body before it asked.
 	buffered bool
 
-	watches  bool            // whether a proxy is reached that does not ask
-	proxied  any             // how long a proxy in front took, if there was one
+	proxied  any             // how long a proxy in front of a guarded route took, if there was one
 	proxyCtx context.Context // with which that proxy began; a deadline may have ended the present one
 	proxy    *http.Request   // that of the proxy which asked last
 	before   int             // how many tries there were before it
@@ -120,9 +119,6 @@ func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 		rec.content = r.Body
 		rec.body.ReadCloser, rec.body.left = r.Body, r.ContentLength
 		r.Body = &rec.body
-	}
-	if rec.watches = !h.unselected.Load() && (h.doubtful.Load() || !h.selected.Load()); rec.watches {
-		rec.proxied = rec.placeholder(proxyDuration)
 	}
 	return rec
 }
@@ -289,9 +285,6 @@ func (rec *record) settle(now time.Time, err error, panicked bool) {
 	rec.phase = closed
 	rec.deadline.end()
 	rec.mu.Unlock()
-	if rec.tries.n == 0 && rec.proxy == nil { // else a policy asked, and nobody could be chosen
-		rec.noticeProxy()
-	}
 	rec.log()
 }
 

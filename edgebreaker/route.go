@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
 )
@@ -27,7 +26,7 @@ func (rec *record) enterRoute(r *http.Request) refusal {
 		slot.release()
 		return refusedBy(b, now)
 	}
-	rec.route, rec.slot = true, slot
+	rec.route, rec.slot, rec.proxied = true, slot, rec.placeholder(proxyDuration)
 	rec.limit = rec.limited(r, false)
 	rec.begin(time.Now(), attempt, try{backend: b, counters: counters}, b.Address())
 	return refusal{}
@@ -36,8 +35,8 @@ func (rec *record) enterRoute(r *http.Request) refusal {
 // routeAddress is the route's name among the backends. No address has a space.
 func routeAddress(name string) string { return "route " + name }
 
-// leaveRoute takes the request out of the route's care: a policy that asks has come
-// to light.
+// leaveRoute takes the request out of the route's care: who answers is no proxy, or is
+// one that asks for its backends.
 func (rec *record) leaveRoute(now time.Time) {
 	rec.mu.Lock()
 	rec.phase = idle
@@ -65,24 +64,11 @@ func routeStatus(err error, panicked bool) (int, bool) {
 	return http.StatusInternalServerError, true
 }
 
-// noticeProxy tells, once, of a proxy that does not ask for its backend.
-func (rec *record) noticeProxy() {
-	h := rec.handler
-	if !rec.watches {
-		// The next one will be looked at, to spare the others that.
-		h.doubtful.Store(true)
-		return
-	}
-	if h.unselected.Load() || rec.placeholder(proxyDuration) == rec.proxied || !h.unselected.CompareAndSwap(false, true) {
-		return
-	}
-	if h.selected.Load() {
-		h.logger.Warn("a request went to a proxy that does not ask edge_breaker for its backend, and is not guarded: it has no lb_policy edge, or another policy decided first",
-			zap.String("name", h.Name))
-		return
-	}
-	h.logger.Warn("the proxy behind edge_breaker has no lb_policy edge, so the route as a whole is guarded, not each backend",
-		zap.String("name", h.Name))
+// proxyRan reports whether a proxy was asked since the route was entered. It tells the
+// status when there is a response, and how long it took when it is done.
+func (rec *record) proxyRan() bool {
+	_, answered := rec.placeholder(proxyStatus).(int)
+	return answered || rec.placeholder(proxyDuration) != rec.proxied
 }
 
 // with returns r with the deadlines of the attempt.

@@ -45,6 +45,10 @@ func (w *writer) first(code int) {
 		return
 	}
 	w.wrote, w.code = true, code
+	if w.rec.route && !w.rec.proxyRan() {
+		w.rec.leaveRoute(time.Now())
+		return
+	}
 	if status, ok := w.rec.status(); ok {
 		w.rec.answered(time.Now(), status)
 	} else if w.rec.nests {

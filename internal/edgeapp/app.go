@@ -3,9 +3,11 @@ package edgeapp
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddyedge/caddy-edge/internal/promreg"
 )
@@ -22,7 +24,9 @@ const DefaultMemory = 256 << 20
 //
 // When a config starts, the app reads the routes of all HTTP servers and refuses
 // those in which edge_cache would answer in place of an access rule, can never
-// be reached, or would mix the responses of two routes.
+// be reached, or would mix the responses of two routes, and those in which
+// edge_breaker can never be reached or stands behind another one. It tells each
+// edge_breaker which proxies are behind it.
 type App struct {
 	// Memory is the budget of all in-memory stores together, in bytes. Default
 	// and meaning of zero: 268435456 (256 MiB). It must not be negative and
@@ -37,6 +41,9 @@ type App struct {
 	events  *caddyevents.App
 	onStart []func() error
 	claims  map[string]string
+	asks    map[*reverseproxy.Handler]bool // see Asks
+	// checkOnce reads the routes.
+	checkOnce func() error
 }
 
 // CaddyModule returns the Caddy module information.
@@ -50,6 +57,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision sets defaults and refuses a Caddy that is too old.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
+	a.checkOnce = sync.OnceValue(a.checkRoutes)
 	if a.Memory == 0 {
 		a.Memory = DefaultMemory
 	}
@@ -86,7 +94,7 @@ func (a *App) OnStart(f func() error) { a.onStart = append(a.onStart, f) }
 // Start checks the routes of the HTTP servers, then calls the functions given
 // to OnStart.
 func (a *App) Start() error {
-	if err := a.checkRoutes(); err != nil {
+	if err := a.CheckRoutes(); err != nil {
 		return err
 	}
 	return live.start(a)

@@ -24,13 +24,15 @@ type flow struct {
 	passed map[*cache]string
 	// brought is what was set in front of a cache that comes later.
 	brought brought
+	// breakers are those in front, up to the last one.
+	breakers map[*breaker]passage
 	// epoch changes whenever the request is rewritten.
 	epoch int
 }
 
 // clone copies f with its maps.
 func (f flow) clone() flow {
-	f.passed, f.brought = maps.Clone(f.passed), maps.Clone(f.brought)
+	f.passed, f.brought, f.breakers = maps.Clone(f.passed), maps.Clone(f.brought), maps.Clone(f.breakers)
 	return f
 }
 
@@ -55,6 +57,12 @@ func (fs flows) add(groups string, f flow, fresh func() int) {
 	}
 	for name, b := range f.brought {
 		have.brought[name] = b.union(have.brought[name])
+	}
+	for b, p := range f.breakers {
+		if before, ok := have.breakers[b]; ok {
+			p = p.least(before)
+		}
+		have.breakers[b] = p
 	}
 	if have.epoch != f.epoch {
 		have.epoch = fresh()

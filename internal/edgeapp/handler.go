@@ -20,6 +20,8 @@ func (w *walk) handler(h caddyhttp.MiddlewareHandler, in flows) (out flows, ends
 	switch h := h.(type) {
 	case CacheNode:
 		return w.cacheNode(h, in), false
+	case BreakerNode:
+		return w.breakerNode(h, in), false
 	case *caddyhttp.Subroute:
 		return w.subroute(h, in)
 	case *caddyhttp.Invoke:
@@ -70,7 +72,7 @@ func harmless(h caddyhttp.MiddlewareHandler) bool {
 		return len(*vars) == 0 || len(*vars) == 1 && skipsLog
 	}
 	switch moduleName(h) {
-	case "edge_adaptive", "edge_breaker", "edge_limit", "encode", "log_append", "request_body", "tracing":
+	case "edge_adaptive", "edge_limit", "encode", "log_append", "request_body", "tracing":
 		return true
 	}
 	return false
@@ -89,7 +91,7 @@ func (w *walk) cacheNode(node CacheNode, in flows) flows {
 	c.selector = w.selector(&c.info.Key)
 	w.checkBrought(in, c)
 	w.caches = append(w.caches, c)
-	out := in.clone()
+	out := in.pass(passage{cached: true})
 	for _, f := range out {
 		f.passed[c] = ""
 	}
@@ -105,7 +107,7 @@ func (w *walk) subroute(h *caddyhttp.Subroute, in flows) (out flows, ends bool) 
 	// still behind those in front of the subroute.
 	w.at("errors/routes", func() {
 		w.failed(func() {
-			handled, handledEnds := w.routes(h.Errors.Routes, in)
+			handled, handledEnds := w.routes(h.Errors.Routes, in.pass(passage{handled: true}))
 			out, ends = out.join(handled, w.fresh), ends || handledEnds
 		})
 	})
@@ -125,7 +127,7 @@ func (w *walk) invoke(h *caddyhttp.Invoke, in flows) (out flows, ends bool) {
 }
 
 func (w *walk) proxy(h *reverseproxy.Handler, in flows) (out flows, ends bool) {
-	w.checkPolicy(h)
+	w.guardedProxy(h, in)
 	// This is what the forward_auth directive becomes: the request's copy asks
 	// another server, and a good answer lets the request go on.
 	if len(h.HandleResponse) > 0 && h.Rewrite != nil && h.Rewrite.Method == http.MethodGet {
@@ -140,6 +142,7 @@ func (w *walk) proxy(h *reverseproxy.Handler, in flows) (out flows, ends bool) {
 // the ways that lead behind all of them.
 func (w *walk) responseRoutes(handlers []caddyhttp.ResponseHandler, in flows) flows {
 	out := make(flows)
+	in = in.pass(passage{handled: true})
 	for i, rh := range handlers {
 		// A status code takes priority over routes.
 		if rh.StatusCode != "" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
 // CacheNode is implemented by handlers that answer from a shared cache. It is
@@ -28,7 +29,11 @@ type CacheInfo struct {
 	Key CacheKey
 }
 
-// checkRoutes refuses the config when an HTTP server uses a cache unsafely.
+// CheckRoutes refuses the config when an HTTP server uses a cache or breaker wrongly,
+// and tells the breakers what is behind them. The routes are read once, and only after
+// all modules were provisioned.
+func (a *App) CheckRoutes() error { return a.checkOnce() }
+
 func (a *App) checkRoutes() error {
 	app, err := a.ctx.AppIfConfigured("http")
 	if errors.Is(err, caddy.ErrNotConfigured) {
@@ -40,14 +45,14 @@ func (a *App) checkRoutes() error {
 	var faults []error
 	servers := app.(*caddyhttp.App).Servers
 	for _, name := range sortedKeys(servers) {
-		faults = append(faults, checkServer(name, servers[name])...)
+		faults = append(faults, checkServer(name, servers[name], a.asks)...)
 	}
 	return errors.Join(faults...)
 }
 
 // checkServer returns the faults of one provisioned server.
-func checkServer(name string, server *caddyhttp.Server) []error {
-	w := &walk{server: name, named: server.NamedRoutes}
+func checkServer(name string, server *caddyhttp.Server, asks map[*reverseproxy.Handler]bool) []error {
+	w := &walk{server: name, named: server.NamedRoutes, asks: asks}
 	w.at("routes", func() { w.routes(server.Routes, w.start()) })
 	if server.Errors != nil {
 		// The error routes run for each client, in front of all caches but
@@ -56,6 +61,7 @@ func checkServer(name string, server *caddyhttp.Server) []error {
 	}
 	w.checkReachable()
 	w.checkNamespaces()
+	w.checkBreakers()
 	return w.faults
 }
 
@@ -64,6 +70,7 @@ func checkServer(name string, server *caddyhttp.Server) []error {
 type walk struct {
 	server   string
 	named    map[string]*caddyhttp.Route
+	asks     map[*reverseproxy.Handler]bool // see App.Asks
 	invoking []string
 
 	// where, within, around and failures describe the present point: its place
@@ -74,9 +81,10 @@ type walk struct {
 	around   []caddyhttp.MatcherSets
 	failures int
 
-	epochs int
-	caches []*cache
-	faults []error
+	epochs   int
+	caches   []*cache
+	breakers []*breaker
+	faults   []error
 }
 
 // cache is one point at which requests go through a cache. A handler in a named
@@ -91,7 +99,7 @@ type cache struct {
 }
 
 func (w *walk) start() flows {
-	return flows{"": {passed: map[*cache]string{}, brought: brought{}, epoch: w.fresh()}}
+	return flows{"": {passed: map[*cache]string{}, brought: brought{}, breakers: map[*breaker]passage{}, epoch: w.fresh()}}
 }
 
 func (w *walk) fresh() int {
