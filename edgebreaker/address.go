@@ -68,6 +68,7 @@ var networks = []struct {
 	{netip.MustParsePrefix("fd00:ec2::254/128"), classMetadata},
 	{netip.MustParsePrefix("fd00:ec2::23/128"), classMetadata},
 	{netip.MustParsePrefix("fd20:ce::254/128"), classMetadata},
+	{netip.MustParsePrefix("fe80::a9fe:a9fe/128"), classMetadata}, // OpenStack
 }
 
 // embedding are the prefixes of addresses that have an IPv4 address inside, with

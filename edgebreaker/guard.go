@@ -9,10 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
 )
 
 // UpstreamRules say which addresses the upstreams of a proxy may have, so that a
@@ -31,37 +32,35 @@ type UpstreamRules struct {
 	Pin bool `json:"pin,omitempty"`
 }
 
-// Limits of resolving.
-const (
-	resolveAtLoad = 10 * time.Second // all names of a proxy
-	resolveAtRun  = 2 * time.Second  // one name, for a request
-	verdictFor    = 30 * time.Second // how long it holds
-	mostVerdicts  = 1024
-)
-
-// guard checks addresses. The nil guard allows all.
+// guard checks addresses, and remembers what it found (verdicts.go). The nil guard
+// allows all.
 type guard struct {
 	denied   class
 	pin      bool
-	resolver *net.Resolver
+	resolver resolver
+	logger   *zap.Logger
+	notice   atomic.Int64 // when a refusal was last logged
 
-	mu       sync.Mutex
-	verdicts map[string]verdict
+	ctx     context.Context // of the lookups
+	end     context.CancelFunc
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	known   map[string]verdict
+	lookups map[string]*lookup
 }
 
-// verdict is what is known of an address.
-type verdict struct {
-	pinned string
-	named  bool // a name was resolved
-	err    error
-	until  time.Time // zero: for as long as the config runs
+// resolver is a net.Resolver.
+type resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-func newGuard(rules *UpstreamRules) (*guard, error) {
+func newGuard(rules *UpstreamRules, logger *zap.Logger) (*guard, error) {
 	if rules == nil {
 		return nil, nil
 	}
-	g := &guard{pin: rules.Pin, resolver: net.DefaultResolver, verdicts: make(map[string]verdict)}
+	g := &guard{pin: rules.Pin, resolver: net.DefaultResolver, logger: logger, known: make(map[string]verdict), lookups: make(map[string]*lookup)}
+	g.ctx, g.end = context.WithCancel(context.Background())
 	for _, word := range rules.Deny {
 		c, ok := classNames[word]
 		if !ok {
@@ -108,9 +107,9 @@ func (g *guard) checkProxy(h *reverseproxy.Handler, warn func(error)) error {
 		v := g.check(ctx, address)
 		switch {
 		case v.err == nil && (g.pin || !v.named):
-			g.keep(address, v, time.Time{})
+			g.keep(address, v, 0)
 		case v.err == nil:
-			g.keep(address, v, time.Now().Add(verdictFor)) // it may be given another address
+			g.keep(address, v, verdictFor) // it may be given another address
 		case isType[*net.DNSError](v.err):
 			warn(v.err)
 		default:
@@ -137,76 +136,54 @@ func resolverOf(servers []string) *net.Resolver {
 	}}
 }
 
-// allow reports whether an address may be dialled, and what is dialled in its place
-// if that is another one. It waits for the resolver when the name is new.
-func (g *guard) allow(ctx context.Context, address string) (pinned string, ok bool) {
-	if g == nil {
-		return "", true
-	}
-	now := time.Now()
-	g.mu.Lock()
-	v, known := g.verdicts[address]
-	g.mu.Unlock()
-	if !known || !v.until.IsZero() && now.After(v.until) {
-		ctx, cancel := context.WithTimeout(ctx, resolveAtRun)
-		defer cancel()
-		fresh := g.check(ctx, address)
-		if known && v.err == nil && isType[*net.DNSError](fresh.err) {
-			fresh = v // a resolver that fails for a while takes no backend out
-		}
-		v = fresh
-		if ctx.Err() == nil || v.err == nil {
-			g.keep(address, v, now.Add(verdictFor))
-		}
-	}
-	return v.pinned, v.err == nil
-}
-
-// keep remembers a verdict.
-func (g *guard) keep(address string, v verdict, until time.Time) {
-	v.until = until
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.verdicts) >= mostVerdicts {
-		for key, old := range g.verdicts {
-			if !old.until.IsZero() {
-				delete(g.verdicts, key)
-			}
-		}
-	}
-	g.verdicts[strings.Clone(address)] = v
-}
-
 // check looks an address up.
-func (g *guard) check(ctx context.Context, address string) (v verdict) {
+func (g *guard) check(ctx context.Context, address string) verdict {
+	v, host, a := g.read(address)
+	if host == "" {
+		return v
+	}
+	addrs, err := g.resolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return verdict{err: fmt.Errorf("resolving %s: %w", host, err)}
+	}
+	v = g.judge(address, a, addrs)
+	v.named = true
+	return v
+}
+
+// read judges an address as far as that goes without asking anybody. host is not empty
+// when it is a name, which has to be resolved.
+func (g *guard) read(address string) (v verdict, host string, a caddy.NetworkAddress) {
 	a, err := caddy.ParseNetworkAddress(address)
 	switch {
 	case err != nil:
-		return verdict{err: err}
+		return verdict{err: err}, "", a
 	case a.IsUnixNetwork() || a.IsFdNetwork():
 		if g.denied&classLoopback != 0 {
-			v.err = fmt.Errorf("%s is a socket of this machine, which %s", address, g)
+			v.err = &deniedError{upstream: address, kind: classLoopback, rules: g.denied}
 		}
-		return v
+		return v, "", a
 	case strings.ContainsAny(a.Host, "@/?#\\"):
-		return verdict{err: fmt.Errorf("%q has more than a host and a port: no user, scheme or path is allowed", address)}
+		return verdict{err: fmt.Errorf("%q has more than a host and a port: no user, scheme or path is allowed", address)}, "", a
 	}
-	host := strings.Trim(a.Host, "[]")
-	var addrs []netip.Addr
+	host = strings.Trim(a.Host, "[]")
 	if literal, err := netip.ParseAddr(host); err == nil {
-		addrs = []netip.Addr{literal}
-	} else if host == "" {
-		addrs = []netip.Addr{netip.IPv6Unspecified()} // this machine
-	} else if numeric(host) {
-		return verdict{err: fmt.Errorf("%q is no host name, and an address in no common form", host)}
-	} else if addrs, err = g.resolver.LookupNetIP(ctx, "ip", host); err != nil {
-		return verdict{err: fmt.Errorf("resolving %s: %w", host, err)}
-	} else {
-		v.named = true
+		return g.judge(address, a, []netip.Addr{literal}), "", a
 	}
+	switch {
+	case host == "":
+		return g.judge(address, a, []netip.Addr{netip.IPv6Unspecified()}), "", a // this machine
+	case numeric(host):
+		return verdict{err: fmt.Errorf("%q is no host name, and an address in no common form", host)}, "", a
+	}
+	return v, host, a
+}
+
+// judge returns what the addresses of an upstream say of it.
+func (g *guard) judge(address string, a caddy.NetworkAddress, addrs []netip.Addr) (v verdict) {
 	for _, addr := range addrs {
 		if c := classOf(addr) & g.denied; c != 0 {
-			return verdict{err: fmt.Errorf("%s has the address %s, of the kind %s, which %s", address, addr, c, g)}
+			return verdict{err: &deniedError{upstream: address, address: addr, kind: c, rules: g.denied}}
 		}
 	}
 	if g.pin {
@@ -216,5 +193,18 @@ func (g *guard) check(ctx context.Context, address string) (v verdict) {
 	return v
 }
 
-// String tells what is denied.
-func (g *guard) String() string { return "upstreams deny " + g.denied.String() + " forbids" }
+// deniedError is that an upstream has an address which the rules forbid.
+type deniedError struct {
+	upstream string
+	address  netip.Addr // invalid: the upstream is a socket
+	kind     class
+	rules    class
+}
+
+func (e *deniedError) Error() string {
+	rules := "which upstreams deny " + e.rules.String() + " forbids"
+	if !e.address.IsValid() {
+		return e.upstream + " is a socket of this machine, " + rules
+	}
+	return fmt.Sprintf("%s has the address %s, of the kind %s, %s", e.upstream, e.address, e.kind, rules)
+}

@@ -81,7 +81,7 @@ func (p *Policy) Provision(ctx caddy.Context) error {
 	}
 	p.picker, p.p2c = balance.New(method, nil), method == balance.P2C
 	var err error
-	if p.guard, err = newGuard(p.Upstreams); err != nil {
+	if p.guard, err = newGuard(p.Upstreams, p.logger); err != nil {
 		return fmt.Errorf("lb_policy edge: upstreams: %w", err)
 	}
 	if err := p.checkProxy(ctx); err != nil {
@@ -106,6 +106,7 @@ func (p *Policy) Provision(ctx caddy.Context) error {
 // Cleanup leaves the backends to later configurations, if there are any.
 func (p *Policy) Cleanup() error {
 	policies.Delete(p)
+	p.guard.close()
 	for _, b := range p.held {
 		p.registry.Value().Release(b)
 	}
