@@ -1,6 +1,7 @@
 package edgebreaker
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,16 +47,15 @@ func (m *member) down() bool { return m.downAt.Load() != 0 }
 
 func newMember(dial string, weight int) *member {
 	m := &member{dial: strings.Clone(dial), weight: weight, expands: strings.Contains(dial, "{")}
-	label := m.dial
 	if !m.expands {
-		if m.address = addressOf(m.dial); m.address != "" {
-			label = m.address
-		}
+		m.address = addressOf(m.dial)
 	}
 	m.name = m.address
-	m.counters = countersOf(label)
 	return m
 }
+
+// label is that of the metrics.
+func (m *member) label() string { return cmp.Or(m.address, m.dial) }
 
 // nameOf boxes an address.
 func (m *member) nameOf(address string) any {
@@ -92,6 +92,11 @@ const mostMembers = 4096
 
 // table holds the members of a pool.
 type table struct {
+	// named are the upstreams of the config. Others come from a dynamic source: where
+	// that has placeholders a client may choose them, and they count together.
+	named  map[string]bool
+	chosen bool
+
 	last atomic.Pointer[[]*member] // in the order of the pool that was seen last
 
 	mu    sync.Mutex
@@ -124,8 +129,9 @@ func (t *table) of(pool reverseproxy.UpstreamPool, weights []int) []*member {
 			}
 		}
 		m := t.known[key]
-		if m == nil {
+		if m == nil || m.counters.gone.Load() {
 			m = newMember(u.Dial, weightOf(weights, i))
+			m.counters = countersOf(t.label(m))
 			key.dial = m.dial
 			t.known[key] = m
 		}
@@ -133,6 +139,16 @@ func (t *table) of(pool reverseproxy.UpstreamPool, weights []int) []*member {
 	}
 	t.last.Store(&members)
 	return members
+}
+
+// dynamicLabel is that of all upstreams which a client may choose.
+const dynamicLabel = "dynamic"
+
+func (t *table) label(m *member) string {
+	if t.chosen && !t.named[m.dial] {
+		return dynamicLabel
+	}
+	return m.label()
 }
 
 // weightOf is 1 where there are no weights.
@@ -148,9 +164,11 @@ func same(members []*member, pool reverseproxy.UpstreamPool) bool {
 		return false
 	}
 	for i, u := range pool {
-		if members[i].dial != u.Dial {
+		m := members[i]
+		if m.dial != u.Dial || m.counters.gone.Load() {
 			return false
 		}
+		m.counters.touch()
 	}
 	return true
 }

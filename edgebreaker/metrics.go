@@ -14,8 +14,11 @@ import (
 
 // collectors are made once per process, so that counters keep their values over
 // configuration reloads. No label holds anything that a client chooses: backends
-// whose address comes from a placeholder count under the text of the config.
-var collectors = sync.OnceValue(func() *metricSet {
+// whose address comes from a placeholder count under the text of the config, and those
+// of dynamic upstreams with placeholders together (member.go).
+var collectors = sync.OnceValue(newMetricSet)
+
+func newMetricSet() *metricSet {
 	opts := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "caddy_edge", Subsystem: "breaker", Name: name, Help: help}
 	}
@@ -43,7 +46,7 @@ var collectors = sync.OnceValue(func() *metricSet {
 		m.retries[e] = m.retriedVec.WithLabelValues(ending(e).String())
 	}
 	return m
-})
+}
 
 type metricSet struct {
 	requests, errors, transitions, reinstated, refusals, retriedVec *prometheus.CounterVec
@@ -52,9 +55,7 @@ type metricSet struct {
 	refused [reasons]prometheus.Counter
 	retries [endings]prometheus.Counter
 
-	labels sync.Map // of string to *counters
-	mu     sync.Mutex
-	n      int
+	labels labels
 }
 
 func registerMetrics(ctx caddy.Context) error {
@@ -63,58 +64,6 @@ func registerMetrics(ctx caddy.Context) error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	return nil
-}
-
-// counters are those of a backend, resolved once.
-type counters struct {
-	classes     [6]prometheus.Counter
-	errors      [failures]prometheus.Counter
-	transitions [3]prometheus.Counter
-	reinstated  prometheus.Counter
-	duration    prometheus.Observer
-}
-
-// mostLabels bounds the backends that have metrics of their own; further ones count
-// together.
-const (
-	mostLabels  = 1024
-	otherLabels = "other"
-)
-
-// countersOf returns the counters of a label.
-func countersOf(label string) *counters {
-	m := collectors()
-	if c, ok := m.labels.Load(label); ok {
-		return c.(*counters)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if c, ok := m.labels.Load(label); ok {
-		return c.(*counters)
-	}
-	if m.n >= mostLabels {
-		label = otherLabels
-		if c, ok := m.labels.Load(label); ok {
-			return c.(*counters)
-		}
-	}
-	c := &counters{duration: m.duration.WithLabelValues(label), reinstated: m.reinstated.WithLabelValues(label)}
-	for i := range c.classes {
-		if i > 0 {
-			c.classes[i] = m.requests.WithLabelValues(label, fmt.Sprintf("%dxx", i))
-		}
-	}
-	for i := range c.errors {
-		if failure(i) != failureNone {
-			c.errors[i] = m.errors.WithLabelValues(label, failure(i).String())
-		}
-	}
-	for s := range c.transitions {
-		c.transitions[s] = m.transitions.WithLabelValues(label, breaker.State(s).String())
-	}
-	m.labels.Store(label, c)
-	m.n++
-	return c
 }
 
 func (c *counters) answered(status int) {
@@ -143,13 +92,13 @@ func (stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- describeState
 }
 
-// Collect implements prometheus.Collector. Backends whose address comes from a
-// placeholder are left out: there may be many, and a client may choose them. So are
+// Collect implements prometheus.Collector. Backends whose address a client may choose
+// are left out, as they have no label of their own. So are
 // those that no running config has any more: nobody would ever close them.
 func (stateCollector) Collect(ch chan<- prometheus.Metric) {
 	now, in := time.Now(), backendsInUse()
 	eachBackend(func(b *breaker.Backend) {
-		if _, ok := collectors().labels.Load(b.Address()); !ok {
+		if countersIfAny(b.Address()) == nil {
 			return
 		}
 		s := b.Status(now)
@@ -177,11 +126,4 @@ func eachBackend(f func(*breaker.Backend)) {
 		f(b)
 		return true
 	})
-}
-
-// countersIfAny returns the counters of a label that exists, or nil.
-func countersIfAny(label string) *counters {
-	c, _ := collectors().labels.Load(label)
-	have, _ := c.(*counters)
-	return have
 }

@@ -113,6 +113,8 @@ type Handler struct {
 	app    *edgeapp.App
 	part   atomic.Int32 // what is guarded, see guardsRoute
 	behind *edgeapp.ProxiesBehind
+	held   *breaker.Backend // of a route that is guarded, with its counters
+	label  *counters
 	notice atomic.Int64 // when a refusal was last logged
 }
 
@@ -142,9 +144,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app.OnStart(func() error {
-		if _, again := handlers.Swap(h, true); !again {
-			h.tell()
+		if _, again := handlers.Swap(h, true); again {
+			return nil
 		}
+		if h.guardsRoute() {
+			h.held, h.label = h.registry.Value().Hold(routeAddress(h.Name)), collectors().hold(routeAddress(h.Name))
+		}
+		h.tell()
 		return nil
 	})
 	return nil
@@ -153,6 +159,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // Cleanup leaves the backends to later configurations, if there are any.
 func (h *Handler) Cleanup() error {
 	handlers.Delete(h)
+	if h.held != nil {
+		h.registry.Value().Release(h.held)
+		collectors().release(h.label)
+	}
 	return h.registry.Release()
 }
 

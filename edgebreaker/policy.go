@@ -1,10 +1,13 @@
 package edgebreaker
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +46,7 @@ type Policy struct {
 	registry *poolref.Ref[*registry]
 	proxy    *reverseproxy.Handler
 	held     []*breaker.Backend // that the registry keeps for the proxy
+	labels   []*counters        // of the config's upstreams
 	logger   *zap.Logger
 	alone    sync.Once // the notice that there is no edge_breaker
 
@@ -111,6 +115,10 @@ func (p *Policy) Cleanup() error {
 		p.registry.Value().Release(b)
 	}
 	p.held = nil
+	for _, c := range p.labels {
+		collectors().release(c)
+	}
+	p.labels = nil
 	return p.registry.Release()
 }
 
@@ -162,6 +170,11 @@ func (p *Policy) introduce(ctx caddy.Context, app *edgeapp.App) {
 		return
 	}
 	p.proxy = h
+	p.table.chosen = hasPlaceholder(h.DynamicUpstreamsRaw)
+	p.table.named = make(map[string]bool)
+	for _, u := range h.Upstreams {
+		p.table.named[u.Dial] = true
+	}
 	app.Asks(h, isProxy(modules[len(modules)-2]))
 	p.noRetries = h.LoadBalancing.Retries == 0 && h.LoadBalancing.TryDuration == 0
 	p.noRoutes = len(h.HandleResponse) == 0
@@ -172,14 +185,41 @@ func (p *Policy) introduce(ctx caddy.Context, app *edgeapp.App) {
 // hold keeps the backends of the config, so that they can be seen, and forced, before
 // there are requests, and that addresses which clients choose do not drive them out.
 func (p *Policy) hold() {
-	if p.proxy == nil || p.held != nil {
+	if p.proxy == nil || p.labels != nil {
 		return
+	}
+	for _, u := range p.proxy.Upstreams {
+		p.labels = append(p.labels, collectors().hold(newMember(u.Dial, 1).label()))
+	}
+	if p.table.chosen {
+		p.labels = append(p.labels, collectors().hold(dynamicLabel))
 	}
 	for _, m := range p.table.of(p.proxy.Upstreams, p.Weights) {
 		if m.address != "" {
 			p.held = append(p.held, p.registry.Value().Hold(m.address))
 		}
 	}
+}
+
+// hasPlaceholder reports whether there may be a placeholder in the options of a module.
+func hasPlaceholder(options json.RawMessage) bool {
+	var value any
+	if err := json.Unmarshal(options, &value); err != nil {
+		return false // there are none
+	}
+	var within func(any) bool
+	within = func(value any) bool {
+		switch v := value.(type) {
+		case string:
+			return strings.Contains(v, "{")
+		case []any:
+			return slices.ContainsFunc(v, within)
+		case map[string]any:
+			return slices.ContainsFunc(slices.Collect(maps.Values(v)), within)
+		}
+		return false
+	}
+	return within(value)
 }
 
 // nobodyLeft is what ends the proxy's loop at once: its address can't be dialled.

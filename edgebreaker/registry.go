@@ -7,8 +7,9 @@ import (
 	"github.com/caddyedge/caddy-edge/internal/poolref"
 )
 
-// mostBackends bounds the backends that are known at a time, since a client may
-// choose addresses where the upstreams have placeholders.
+// mostBackends bounds the backends that are known at a time beside those that running
+// configs name, since a client may choose addresses where the upstreams have
+// placeholders.
 const mostBackends = 4096
 
 // registryKey is the one key of registries.
