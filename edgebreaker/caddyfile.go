@@ -66,8 +66,8 @@ func parseBreaker(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 			return nil, err
 		}
 	}
-	if b.Name == "" {
-		b.Name = cfparse.NextName(h, directive, DefaultName)
+	if err := b.takeName(h, p); err != nil {
+		return nil, err
 	}
 	return b, nil
 }

@@ -33,7 +33,8 @@ func init() {
 // guards the route as a whole.
 type Handler struct {
 	// Name is that of the route, where the route as a whole is guarded. Handlers
-	// of one name share that state. Default: default.
+	// of one name share that state, and must have the same options but for Status and
+	// Fallback. Default: default.
 	Name string `json:"name,omitempty"`
 
 	// Failures is the number of consecutive failures that opens a backend; below
@@ -110,12 +111,13 @@ type Handler struct {
 	fallback caddyhttp.Handler
 	logger   *zap.Logger
 
-	app    *edgeapp.App
-	part   atomic.Int32 // what is guarded, see guardsRoute
-	behind *edgeapp.ProxiesBehind
-	held   *breaker.Backend // of a route that is guarded, with its counters
-	label  *counters
-	notice atomic.Int64 // when a refusal was last logged
+	app        *edgeapp.App
+	part       atomic.Int32 // what is guarded, see guardsRoute
+	behind     *edgeapp.ProxiesBehind
+	definition string           // of the name, see define
+	held       *breaker.Backend // of a route that is guarded, with its counters
+	label      *counters
+	notice     atomic.Int64 // when a refusal was last logged
 }
 
 // CaddyModule returns the Caddy module information.
@@ -129,11 +131,14 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision checks the options.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	var err error
+	if h.definition, err = h.define(); err != nil { // before the defaults are filled in
+		return err
+	}
 	if err := h.provision(ctx); err != nil {
 		return err
 	}
 	// The app checks the routes, also when the config does not name it.
-	var err error
 	if h.app, err = edgeapp.From(ctx); err != nil {
 		return err
 	}
@@ -148,6 +153,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return nil
 		}
 		if h.guardsRoute() {
+			if err := h.claimRoute(); err != nil {
+				handlers.Delete(h)
+				return err
+			}
 			h.held, h.label = h.registry.Value().Hold(routeAddress(h.Name)), collectors().hold(routeAddress(h.Name))
 		}
 		h.tell()
