@@ -49,7 +49,7 @@ func (h *Handler) guardsRoute() bool {
 func (h *Handler) tell() {
 	name := zap.String("name", h.Name)
 	if h.behind == nil {
-		h.logger.Warn("edge_breaker is inside of a handler that it does not know, so that it guards only proxies with lb_policy edge", name)
+		h.logger.Warn("edge_breaker is in no route that can be read, maybe since it is inside of a handler of another module, and guards only proxies with lb_policy edge", name)
 		return
 	}
 	proxies := func(places []string) zap.Field { return zap.Strings("proxies", places) }
@@ -60,7 +60,7 @@ func (h *Handler) tell() {
 	case len(b.Plain) > 0:
 		h.logger.Warn("a proxy behind edge_breaker has no lb_policy edge, while another one has or has an edge_breaker of its own: its requests are not guarded", name, proxies(b.Plain))
 	case len(b.Asking) == 0 && len(b.Cached) == 0:
-		h.logger.Warn("no proxy is behind edge_breaker, unless in a handler that it does not know: then it guards only one with lb_policy edge", name)
+		h.logger.Warn("no proxy is behind edge_breaker, unless inside of a handler of another module: there it guards only one with lb_policy edge", name)
 	}
 	if len(b.Bound) > 0 {
 		h.logger.Info("lb_policy edge is inside of another policy, and requests for which that one decides are not guarded", name, proxies(b.Bound))

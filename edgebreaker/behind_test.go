@@ -129,7 +129,7 @@ func TestHandlersThatAreNotSeen(t *testing.T) {
 	require.False(t, h.guardsRoute())
 	h.tell()
 	require.Equal(t, 2, logs.Len())
-	require.Contains(t, logs.All()[0].Message, "inside of a handler that it does not know")
+	require.Contains(t, logs.All()[0].Message, "in no route that can be read")
 	require.Contains(t, logs.All()[1].Message, "put edge_breaker behind edge_cache")
 	require.Equal(t, []any{"there"}, logs.All()[1].ContextMap()["proxies"])
 }
@@ -236,7 +236,7 @@ func TestInsideOfAPolicy(t *testing.T) {
 func TestBreakerInTheWay(t *testing.T) {
 	g := newRig(t)
 	const proxy = "reverse_proxy 127.0.0.1:1 {\nlb_policy edge\n}\n"
-	require.ErrorContains(t, g.tryLoad("route {\nedge_breaker\nedge_breaker\n"+proxy+"}"), "routes/0/handle/1 (host edge) stands behind edge_breaker at ")
+	require.ErrorContains(t, g.tryLoad("route {\nedge_breaker {\nname first\n}\nedge_breaker\n"+proxy+"}"), "routes/0/handle/1 (host edge) stands behind edge_breaker at ")
 	require.ErrorContains(t, g.tryLoad("route {\n"+proxy+"edge_breaker\n}"), "can never be reached")
 	require.NoError(t, g.tryLoad("handle /a* {\nedge_breaker\n"+proxy+"}\nhandle {\nedge_breaker\n"+proxy+"}\nhandle_errors {\nedge_breaker\n"+proxy+"}"))
 	require.NoError(t, g.tryLoad("edge_breaker {\nfallback {\nedge_breaker\n"+proxy+"}\n}\n"+proxy))

@@ -112,6 +112,7 @@ func (g *guard) checkProxy(h *reverseproxy.Handler, warn func(error)) error {
 			g.keep(address, v, verdictFor) // it may be given another address
 		case isType[*net.DNSError](v.err):
 			warn(v.err)
+			g.keep(address, v, failureFor) // so that the first requests wait for it no more
 		default:
 			return v.err
 		}

@@ -150,30 +150,24 @@ func (g *guard) keep(address string, v verdict, hold time.Duration) verdict {
 
 // put is keep with the lock held.
 func (g *guard) put(address string, v *verdict, hold time.Duration) {
-	now := time.Now()
 	v.until = time.Time{}
 	if hold > 0 {
-		v.until = now.Add(hold)
+		v.until = time.Now().Add(hold)
 	}
 	if _, known := g.known[address]; !known && len(g.known) >= mostVerdicts {
-		g.makeRoom(now)
+		g.makeRoom()
 	}
 	g.known[address] = *v
 }
 
-// makeRoom forgets what holds no more, and if there is nothing such, any.
-func (g *guard) makeRoom(now time.Time) {
-	before, other := len(g.known), ""
+// makeRoom forgets one of those that do not stay. The first that a map gives is as good
+// as any.
+func (g *guard) makeRoom() {
 	for address, v := range g.known {
-		switch {
-		case !v.holds(now):
+		if !v.until.IsZero() {
 			delete(g.known, address)
-		case !v.until.IsZero():
-			other = address
+			return
 		}
-	}
-	if len(g.known) == before {
-		delete(g.known, other)
 	}
 }
 

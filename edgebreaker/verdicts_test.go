@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -158,8 +159,9 @@ func TestResolverThatFails(t *testing.T) {
 	for _, last := range []string{"93.184.215.14", "169.254.169.254"} {
 		names := &answers{addr: last}
 		guarded(t, names, func(t *testing.T, g *guard) {
-			want, _ := allowed(t, g)
-			require.Equal(t, last == "93.184.215.14", want)
+			want := last == "93.184.215.14"
+			ok, _ := allowed(t, g)
+			require.Equal(t, want, ok)
 			names.set("", 0)
 			for range 5 {
 				time.Sleep(verdictFor + staleFor)
@@ -244,4 +246,25 @@ func TestDeniedAtRunTime(t *testing.T) {
 	require.Equal(t, 503, r.status)
 	require.Equal(t, "30", r.header.Get("Retry-After"))
 	require.Contains(t, g.logged(), `"upstream":"10.0.0.1:80","address":"10.0.0.1","kind":"private"`)
+}
+
+// TestUnknownAtLoad: a name that could not be resolved when the config was loaded holds
+// up no request right after that.
+func TestUnknownAtLoad(t *testing.T) {
+	names := &answers{after: never}
+	guarded(t, names, func(t *testing.T, g *guard) {
+		h := &reverseproxy.Handler{Upstreams: reverseproxy.UpstreamPool{{Dial: "app.example:80"}}}
+		warned := 0
+		require.NoError(t, g.checkProxy(h, func(error) { warned++ }))
+		require.Equal(t, 1, warned)
+		names.set("93.184.215.14", time.Second)
+		time.Sleep(failureFor)
+		ok, took := allowed(t, g)
+		require.False(t, ok)
+		require.Zero(t, took)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		ok, _ = allowed(t, g)
+		require.True(t, ok)
+	})
 }
