@@ -175,6 +175,7 @@ func TestRouteIsJudgedByProxies(t *testing.T) {
 	g := newRig(t)
 	g.load("root " + dir + "\nedge_breaker {\nname files\nfailures 3\n}\nreverse_proxy /api " + a.address + "\nfile_server")
 	state := func() string { return backend(t, routeAddress("files")).State().String() }
+	require.Equal(t, "closed", state(), "it is known before there are requests")
 	for range 2 {
 		require.Equal(t, 500, g.get("/api").status)
 		require.Equal(t, 200, g.get("/x").status, "ends no run of failures")
