@@ -13,7 +13,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -190,20 +189,22 @@ func TestLookupsAreBounded(t *testing.T) {
 	})
 }
 
-// TestGuardEnds: with the config its lookups end.
+// TestGuardEnds: with the config its lookups end, at once, and none begins after it.
 func TestGuardEnds(t *testing.T) {
-	leaks := goleak.IgnoreCurrent()
-	g := newTestGuard(t, UpstreamRules{Deny: []string{"metadata"}})
-	g.resolver = &answers{after: never}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	g.allow(ctx, "app.example:80")
-	g.close()
-	require.Empty(t, g.lookups)
-	goleak.VerifyNone(t, leaks)
-	_, ok := g.allow(t.Context(), "other.example:80")
-	require.False(t, ok)
-	require.Empty(t, g.lookups)
+	names := &answers{after: never}
+	guarded(t, names, func(t *testing.T, g *guard) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		g.allow(ctx, "app.example:80")
+		require.Len(t, g.lookups, 1)
+		began := time.Now()
+		g.close()
+		require.Zero(t, time.Since(began))
+		require.Empty(t, g.lookups)
+		_, ok := g.allow(t.Context(), "other.example:80")
+		require.False(t, ok)
+		require.Equal(t, 1, names.count())
+	})
 	(*guard)(nil).close()
 }
 
@@ -246,6 +247,18 @@ func TestDeniedAtRunTime(t *testing.T) {
 	require.Equal(t, 503, r.status)
 	require.Equal(t, "30", r.header.Get("Retry-After"))
 	require.Contains(t, g.logged(), `"upstream":"10.0.0.1:80","address":"10.0.0.1","kind":"private"`)
+
+	var guards []*guard
+	policies.Range(func(key, _ any) bool {
+		if p := key.(*Policy); p.guard != nil {
+			guards = append(guards, p.guard)
+		}
+		return true
+	})
+	require.Len(t, guards, 1)
+	require.NoError(t, guards[0].ctx.Err())
+	g.load(site("", a.address, ""))
+	require.Error(t, guards[0].ctx.Err(), "it has ended with its config")
 }
 
 // TestUnknownAtLoad: a name that could not be resolved when the config was loaded holds
