@@ -147,7 +147,7 @@ func TestBodyComesLate(t *testing.T) {
 	g.load(pool("failures 9", "lb_policy edge\nlb_retries 3\n"+retryStatus, a.address, b.address))
 	refuse := func(w http.ResponseWriter, _ *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
-		w.WriteHeader(503)
+		w.WriteHeader(http.StatusServiceUnavailable)
 		_ = http.NewResponseController(w).Flush()
 	}
 	a.serve(refuse)
