@@ -54,7 +54,8 @@ func TestBackendsAreListedBeforeTheFirstRequest(t *testing.T) {
 // TestOrdersSurviveReloads has an operator hold backends open and closed.
 func TestOrdersSurviveReloads(t *testing.T) {
 	t.Parallel()
-	b := startBreaker(t, 3, breakerOptions{rules: patient})
+	const rules = patient + "\nmax_ejection 100%"
+	b := startBreaker(t, 3, breakerOptions{rules: rules})
 	b.handle("/broken", failing())
 	b.force(0, "open")
 	b.force(1, "closed")
@@ -71,10 +72,10 @@ func TestOrdersSurviveReloads(t *testing.T) {
 	}
 	check()
 	until := *b.status(2).OpenUntil
-	require.NoError(t, b.reload(breakerOptions{rules: patient}))
+	require.NoError(t, b.reload(breakerOptions{rules: rules}))
 	check()
-	for _, rules := range []string{"failures 0", "open 5s 1s", patient + "\n}\nfile_server {\nprecompressed nonsense"} {
-		require.Error(t, b.reload(breakerOptions{rules: rules}), rules)
+	for _, bad := range []string{"failures 0", "open 5s 1s", patient + "\n}\nfile_server {\nprecompressed nonsense"} {
+		require.Error(t, b.reload(breakerOptions{rules: bad}), bad)
 		check()
 	}
 	// Refused at the start, when all has been provisioned.
@@ -82,7 +83,7 @@ func TestOrdersSurviveReloads(t *testing.T) {
 	require.NoError(t, err)
 	defer occupied.Close()
 	for range 3 {
-		err := b.Reload(breakerSite+fmt.Sprintf("\nhttp://%s {\nrespond no\n}\n", occupied.Addr()), (&breakerOptions{rules: patient}).vars())
+		err := b.Reload(breakerSite+fmt.Sprintf("\nhttp://%s {\nrespond no\n}\n", occupied.Addr()), (&breakerOptions{rules: rules}).vars())
 		require.ErrorContains(t, err, "address already in use")
 		check()
 	}
@@ -185,7 +186,7 @@ func TestMetricsOfBackends(t *testing.T) {
 			names[name] = true
 		}
 	}
-	require.Len(t, names, 10, "%v", slices.Sorted(maps.Keys(names)))
+	require.Len(t, names, 11, "%v", slices.Sorted(maps.Keys(names)))
 }
 
 func TestBadBreakerOptionsAreRefusedByName(t *testing.T) {

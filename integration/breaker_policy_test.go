@@ -32,7 +32,7 @@ func TestWithoutThePolicyTheRouteIsGuarded(t *testing.T) {
 			reverse_proxy {{.pool}}
 		}
 	`, nil)
-	warning := says("the proxy behind edge_breaker has no lb_policy edge, so the route as a whole is guarded, not each backend")
+	warning := says("no proxy behind edge_breaker has lb_policy edge, so the route as a whole is guarded, not each backend")
 	require.Equal(t, map[int]int{http.StatusOK: 10}, b.gets(10, "/page"))
 	b.WaitLog(warning)
 	b.handle("/broken", failing())
