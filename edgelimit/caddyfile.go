@@ -150,14 +150,6 @@ func parseMode(p *cfparse.Parser) (Mode, error) {
 	return Mode(word), err
 }
 
-func caddyDuration(s string) (caddy.Duration, error) {
-	d, err := caddy.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("invalid duration %q: want one above zero, such as 100ms", s)
-	}
-	return caddy.Duration(d), nil
-}
-
 func parseDuration(p *cfparse.Parser, option string) (caddy.Duration, error) {
 	d, err := p.Duration(option)
 	return caddy.Duration(d), err
