@@ -27,6 +27,9 @@ func (r Rate) String() string {
 			unit = unit[:len(unit)-2]
 		}
 	}
+	if days := r.Per / units["d"]; days > 1 && days*units["d"] == r.Per {
+		unit = strconv.Itoa(int(days)) + "d"
+	}
 	for name, d := range units {
 		if d == r.Per {
 			unit = name
