@@ -260,7 +260,7 @@ func TestAdmin(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(text), &one))
 	require.Equal(t, "open", one.State)
 	require.Equal(t, "open", one.Mode)
-	require.Equal(t, []proxyReply{{"wrr", 3, 0.25, true}}, one.Proxies)
+	require.Equal(t, []proxyReply{{"srv0: routes/0/handle/0/routes/0/handle/1 (host edge)", "wrr", 3, 0.25, true}}, one.Proxies)
 
 	require.NoError(t, g.tryLoad(pool("failures 3", "lb_policy edge", a.address, b.address)))
 	require.Equal(t, breaker.ForceOpen, backend(t, b.address).Mode(), "it survives a reload")
@@ -285,6 +285,33 @@ func TestAdmin(t *testing.T) {
 		require.Equal(t, test.code, code, text)
 		require.Contains(t, text, test.want)
 	}
+}
+
+// TestProxiesAreNamed: two proxies that share a backend are told apart, also after a
+// reload that leaves one.
+func TestProxiesAreNamed(t *testing.T) {
+	a := newOrigin(t, "a")
+	g := newRig(t)
+	proxies := func() (names []string) {
+		_, text := call(t, "GET", "/edge/breaker/backend?address="+a.address, "")
+		var b backendReply
+		require.NoError(t, json.Unmarshal([]byte(text), &b))
+		for _, p := range b.Proxies {
+			names = append(names, p.Proxy)
+		}
+		return names
+	}
+	one, other := "handle_path /one/* {\n"+pool("", "lb_policy edge", a.address)+"\n}\n", "handle_path /other/* {\n"+pool("", "lb_policy edge", a.address)+"\n}\n"
+	g.load(one + other)
+	names := proxies()
+	require.Len(t, names, 2)
+	for i, path := range []string{"/other/*", "/one/*"} { // Caddy puts the longer path in front
+		require.True(t, strings.HasPrefix(names[i], "srv0: routes/"), names[i])
+		require.Contains(t, names[i], "path "+path)
+	}
+	g.load(other)
+	require.Len(t, proxies(), 1)
+	require.Contains(t, proxies()[0], "path /other/*")
 }
 
 // TestModeAlone: an order that leaves the state as it is tells of no change of it.

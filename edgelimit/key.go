@@ -159,15 +159,21 @@ func (k *keyer) append(buf []byte, r *http.Request) []byte {
 // fromValues returns the key that a request with these values of the placeholders
 // has, for operators. The address of a client that counts for it follows.
 func (k *keyer) fromValues(values []string) ([]byte, error) {
+	n := k.placeholders()
+	byAddress := len(values) == n+1 && k.names && isAddress(values[n]) // a client that counts for its address
+	switch {
+	case len(values) == n || byAddress:
+	case n == 1:
+		return nil, fmt.Errorf("want 1 value, got %d", len(values))
+	default:
+		return nil, fmt.Errorf("want %d values, one for each placeholder of the zone's key, got %d", n, len(values))
+	}
 	var buf []byte
 	rest := values
 	for _, p := range k.parts {
 		if p.kind == literal {
 			buf = append(buf, p.text...)
 			continue
-		}
-		if len(rest) == 0 {
-			break
 		}
 		mark := len(buf)
 		buf = append(buf, 0, 0)
@@ -187,12 +193,8 @@ func (k *keyer) fromValues(values []string) ([]byte, error) {
 		buf = seal(buf, mark)
 		rest = rest[1:]
 	}
-	switch n := k.placeholders(); {
-	case len(values) == n:
-	case len(values) == n+1 && k.names && isAddress(values[n]): // a client that counts for its address
+	if byAddress {
 		buf = k.binary(append(buf, 0xff), values[n])
-	default:
-		return nil, fmt.Errorf("got %d values, the zone's key has %d placeholders", len(values), n)
 	}
 	return buf, nil
 }

@@ -37,6 +37,7 @@ type App struct {
 	events  *caddyevents.App
 	onStart []func() error
 	claims  map[string]string
+	proxies map[ProxyPolicy]string // where they are; not changed after the start
 }
 
 // CaddyModule returns the Caddy module information.

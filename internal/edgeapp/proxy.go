@@ -1,6 +1,8 @@
 package edgeapp
 
 import (
+	"slices"
+
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
@@ -19,8 +21,25 @@ func (w *walk) checkPolicy(h *reverseproxy.Handler) {
 		return
 	}
 	if p, ok := h.LoadBalancing.SelectionPolicy.(ProxyPolicy); ok {
+		if w.proxies[p] == "" {
+			w.proxies[p] = w.server + ": " + w.place()
+		}
 		if err := p.EdgeProxy(h); err != nil {
 			w.fault("reverse_proxy at %s: %w", w.place(), err)
 		}
 	}
+}
+
+// PlaceOf returns the server and the place in its routes of the proxy that has the
+// policy, such as "srv0: routes/0/handle/1 (host example.com)", the first of several
+// ways to it; "" when no config that runs has introduced them.
+func PlaceOf(p ProxyPolicy) string {
+	live.mu.Lock()
+	defer live.mu.Unlock()
+	for _, a := range slices.Backward(live.started) {
+		if place := a.proxies[p]; place != "" {
+			return place
+		}
+	}
+	return ""
 }

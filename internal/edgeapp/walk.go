@@ -39,15 +39,17 @@ func (a *App) checkRoutes() error {
 	}
 	var faults []error
 	servers := app.(*caddyhttp.App).Servers
+	a.proxies = make(map[ProxyPolicy]string)
 	for _, name := range sortedKeys(servers) {
-		faults = append(faults, checkServer(name, servers[name])...)
+		faults = append(faults, checkServer(name, servers[name], a.proxies)...)
 	}
 	return errors.Join(faults...)
 }
 
-// checkServer returns the faults of one provisioned server.
-func checkServer(name string, server *caddyhttp.Server) []error {
-	w := &walk{server: name, named: server.NamedRoutes}
+// checkServer returns the faults of one provisioned server, and notes where proxies
+// are.
+func checkServer(name string, server *caddyhttp.Server, proxies map[ProxyPolicy]string) []error {
+	w := &walk{server: name, named: server.NamedRoutes, proxies: proxies}
 	w.at("routes", func() { w.routes(server.Routes, w.start()) })
 	if server.Errors != nil {
 		// The error routes run for each client, in front of all caches but
@@ -74,9 +76,10 @@ type walk struct {
 	around   []caddyhttp.MatcherSets
 	failures int
 
-	epochs int
-	caches []*cache
-	faults []error
+	epochs  int
+	caches  []*cache
+	proxies map[ProxyPolicy]string
+	faults  []error
 }
 
 // cache is one point at which requests go through a cache. A handler in a named
