@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/internal/promreg"
 )
@@ -16,6 +17,9 @@ func init() {
 
 // DefaultMemory is the memory budget of a config that names none: 256 MiB.
 const DefaultMemory = 256 << 20
+
+// tinyMemory is the budget below which the unit was most likely forgotten.
+const tinyMemory = 1 << 20
 
 // App holds the budgets that all features share. It exists with its defaults in
 // every config that uses a feature, configured or not.
@@ -53,6 +57,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	if a.Memory == 0 {
 		a.Memory = DefaultMemory
+	}
+	if a.Memory > 0 && a.Memory < tinyMemory {
+		ctx.Logger().Warn("memory is so little that next to nothing can be stored; was a unit forgotten, as in 256MiB?", zap.Int64("memory", a.Memory))
 	}
 	if err := a.loadEvents(); err != nil {
 		return fmt.Errorf("loading the events app: %w", err)
