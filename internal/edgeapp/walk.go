@@ -250,7 +250,7 @@ func (w *walk) place() string {
 }
 
 func (w *walk) fault(format string, args ...any) {
-	err := fmt.Errorf("http server %s: %w", w.server, fmt.Errorf(format, args...))
+	err := fmt.Errorf("http server %s (see caddy adapt): %w", w.server, fmt.Errorf(format, args...))
 	if !slices.ContainsFunc(w.faults, func(have error) bool { return have.Error() == err.Error() }) {
 		w.faults = append(w.faults, err)
 	}
