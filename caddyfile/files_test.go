@@ -66,7 +66,9 @@ func TestDemoIsForThisMachine(t *testing.T) {
 		require.NoError(t, err)
 		var config struct {
 			Apps struct {
-				HTTP struct{ Servers map[string]struct{ Listen []string } }
+				HTTP struct {
+					Servers map[string]struct{ Listen []string }
+				}
 			}
 		}
 		require.NoError(t, json.Unmarshal(adapted, &config))

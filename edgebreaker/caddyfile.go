@@ -285,7 +285,7 @@ func (b *Handler) parseFallback(h httpcaddyfile.Helper, p *cfparse.Parser) error
 	case len(args) == 0:
 		return p.Errf("fallback", "needs a body, a status or a block")
 	}
-	status := ""
+	var status string
 	if len(args) > 1 {
 		b.Fallback.Body, status = args[0], args[1]
 	} else if _, err := strconv.ParseUint(args[0], 10, 16); err == nil && len(args[0]) == 3 {

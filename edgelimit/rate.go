@@ -27,8 +27,8 @@ func (r Rate) String() string {
 			unit = unit[:len(unit)-2]
 		}
 	}
-	if days := r.Per / units["d"]; days > 1 && days*units["d"] == r.Per {
-		unit = strconv.Itoa(int(days)) + "d"
+	if day := units["d"]; r.Per > day && r.Per%day == 0 {
+		unit = strconv.FormatInt(int64(r.Per/day), 10) + "d"
 	}
 	for name, d := range units {
 		if d == r.Per {
