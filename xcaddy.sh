@@ -17,7 +17,8 @@ Usage: ./xcaddy.sh COMMAND
   build [-o FILE] [--with MODULE[@VERSION][=PATH]]...
         Builds the binary, ./caddy unless FILE is given, with more modules.
   run [CADDYFILE]
-        Builds and runs a Caddyfile, or the demo on ports 8080 and 8443.
+        Builds and runs a Caddyfile, or the demo on ports 8080 and 8443 of
+        loopback.
   test  Builds, vets, lints, and runs all tests with the race detector.
   bench [-short] [NAME]...
         Runs benchmarks of the whole server: those of a group (cache, limit, breaker),
@@ -185,6 +186,7 @@ cmd_build() {
 		*) die "build: unknown option $1 (see ./xcaddy.sh help)" ;;
 		esac
 	done
+	say "Building $output; the first time this takes some minutes"
 	build_binary "$output" ${with[@]+"${with[@]}"}
 	say "Built $output"
 }
@@ -201,6 +203,8 @@ cmd_run() {
 		done
 		export XDG_DATA_HOME=$cache/demo XDG_CONFIG_HOME=$cache/demo
 		export EDGE_DEMO=$root/caddyfile/demo
+		# Linux says here whether loopback has IPv6.
+		[[ ! -d /proc/net ]] || grep -qs ' lo$' /proc/net/if_inet6 || export EDGE_DEMO_BIND=127.0.0.1
 	fi
 	[[ -x $cache/caddy ]] || say "Building; the first time this takes some minutes"
 	build_binary "$cache/caddy"

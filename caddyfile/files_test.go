@@ -53,6 +53,33 @@ func checkFile(t *testing.T, file string) {
 	require.NoError(t, app.Start())
 }
 
+// TestDemoIsForThisMachine: nobody else can reach what a visitor tries out.
+func TestDemoIsForThisMachine(t *testing.T) {
+	content, err := os.ReadFile("demo/Caddyfile")
+	require.NoError(t, err)
+	both := []string{"127.0.0.1:8080", "127.0.0.1:8090", "127.0.0.1:8443", "[::1]:8080", "[::1]:8443"}
+	for _, want := range [][]string{both, both[:3]} {
+		if len(want) == 3 { // as xcaddy.sh does without IPv6
+			t.Setenv("EDGE_DEMO_BIND", "127.0.0.1")
+		}
+		adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(content, nil)
+		require.NoError(t, err)
+		var config struct {
+			Apps struct {
+				HTTP struct {
+					Servers map[string]struct{ Listen []string }
+				}
+			}
+		}
+		require.NoError(t, json.Unmarshal(adapted, &config))
+		var got []string
+		for _, s := range config.Apps.HTTP.Servers {
+			got = append(got, s.Listen...)
+		}
+		require.ElementsMatch(t, want, got)
+	}
+}
+
 // siteOfSnippets is a site made from the lines by which the comment at the head
 // of a file of snippets shows their use. They must use each snippet.
 func siteOfSnippets(t *testing.T, content string) string {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
 	"github.com/caddyedge/caddy-edge/internal/api"
+	"github.com/caddyedge/caddy-edge/internal/edgeapp"
 )
 
 func init() {
@@ -45,6 +46,7 @@ type backendReply struct {
 
 // proxyReply is a backend's part in the pool of one proxy.
 type proxyReply struct {
+	Proxy   string  `json:"proxy,omitempty"`
 	Method  string  `json:"method"`
 	Weight  int     `json:"weight"`
 	Share   float64 `json:"share"`
@@ -83,7 +85,7 @@ func newBackendReply(b *breaker.Backend, now time.Time) backendReply {
 				case s.State == breaker.Open:
 					share = 0
 				}
-				reply.Proxies = append(reply.Proxies, proxyReply{p.Method, m.weight, share, !m.down(), reinstated})
+				reply.Proxies = append(reply.Proxies, proxyReply{edgeapp.PlaceOf(p.proxy), p.Method, m.weight, share, !m.down(), reinstated})
 			}
 		}
 		return true

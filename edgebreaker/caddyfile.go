@@ -1,9 +1,10 @@
 package edgebreaker
 
 import (
-	"net/http"
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -39,7 +40,9 @@ func init() {
 //		timeout        <duration>|off
 //		concurrency    <n> [<queue> [<duration>]]
 //		status         <code>
-//		fallback       [<body> [<status>]] {
+//		fallback       <body> [<status>]
+//		fallback       <status>
+//		fallback {
 //			<directives>
 //		}
 //	}
@@ -89,7 +92,7 @@ func (b *Handler) parseRule(p *cfparse.Parser, option string) (known bool, err e
 			if b.SlowRatio, err = parseShare(words[0]); err != nil {
 				return err
 			}
-			if b.SlowLatency, err = parseDuration(words[1]); err == nil && len(words) > 2 {
+			if b.SlowLatency, err = parseDuration(words[1], longestTimeout); err == nil && len(words) > 2 {
 				b.SlowMinRequests, err = parseCount(words[2])
 			}
 			return err
@@ -106,13 +109,16 @@ func (b *Handler) parseRule(p *cfparse.Parser, option string) (known bool, err e
 		b.Probes, err = countOption(p, option)
 	case "open":
 		err = parseArgs(p, option, 1, 2, func(words []string) (err error) {
-			if b.Open, err = parseDuration(words[0]); err == nil && len(words) > 1 {
-				b.MaxOpen, err = parseDuration(words[1])
+			if b.Open, err = parseDuration(words[0], longestTimeout); err == nil && len(words) > 1 {
+				b.MaxOpen, err = parseDuration(words[1], longestTimeout)
 			}
 			return err
 		})
 	case "max_ejection":
 		err = parseArgs(p, option, 1, 1, func(words []string) (err error) {
+			if words[0] == "off" {
+				return errInvalid("share", "off", "leave it out for 50%, or set 100% for no bound")
+			}
 			b.MaxEjection, err = parseShare(words[0])
 			return err
 		})
@@ -128,12 +134,14 @@ func (b *Handler) parseRule(p *cfparse.Parser, option string) (known bool, err e
 func (b *Handler) parseOption(h httpcaddyfile.Helper, p *cfparse.Parser, option string) (known bool, err error) {
 	switch option {
 	case "name":
-		b.Name, err = p.Word(option)
+		if b.Name, err = p.Word(option); err == nil && b.Name == "" {
+			err = p.Errf(option, "is empty")
+		}
 	case "retry_budget":
 		err = parseArgs(p, option, 1, 2, func(words []string) error {
 			ratio, err := parsePercent(words[0])
-			if err != nil || ratio > 1 {
-				return errInvalid("share", words[0], "must be from 0 to 1, or 100%")
+			if err != nil {
+				return err
 			}
 			b.RetryBudget = &ratio
 			if len(words) > 1 {
@@ -148,31 +156,48 @@ func (b *Handler) parseOption(h httpcaddyfile.Helper, p *cfparse.Parser, option 
 	case "retry_methods":
 		b.RetryMethods, err = p.Words(option)
 	case "header_timeout":
-		if b.HeaderTimeout, err = durationOrOff(p, option); b.HeaderTimeout == 0 {
-			b.HeaderTimeout = off
-		}
+		b.HeaderTimeout, err = timeoutOrOff(p, option)
 	case "timeout":
-		b.Timeout, err = durationOrOff(p, option)
+		b.Timeout, err = timeoutOrOff(p, option)
 	case "concurrency":
-		err = parseArgs(p, option, 1, 3, func(words []string) (err error) {
-			if b.Concurrency, err = parseCount(words[0]); err == nil && len(words) > 1 {
-				b.Queue, err = parseCount(words[1])
-			}
-			if err == nil && len(words) > 2 {
-				b.QueueDeadline, err = parseDuration(words[2])
-			}
-			return err
-		})
+		err = parseArgs(p, option, 1, 3, b.parseConcurrency)
 	case "status":
-		var n int64
-		n, err = p.Int(option, http.StatusTooManyRequests, 599)
-		b.Status = int(n)
+		var word string
+		if word, err = p.Word(option); err != nil {
+			break
+		}
+		if b.Status, err = strconv.Atoi(word); err != nil || !validStatus(b.Status) {
+			err = p.Errf(option, "%w", errInvalid("value", word, wantStatus))
+		}
 	case "fallback":
 		err = b.parseFallback(h, p)
 	default:
 		return false, nil
 	}
 	return true, err
+}
+
+// parseConcurrency takes a number, a queue and its deadline.
+func (b *Handler) parseConcurrency(words []string) (err error) {
+	if words[0] == "off" {
+		return errInvalid("number", "off", "leave it out")
+	}
+	if b.Concurrency, err = parseCount(words[0]); err != nil || len(words) == 1 {
+		return err
+	}
+	if b.Queue, err = strconv.Atoi(words[1]); err != nil || b.Queue < 0 || b.Queue > mostConcurrency {
+		return errInvalid("queue", words[1], "must be from 0 to "+strconv.Itoa(mostConcurrency))
+	}
+	if len(words) == 2 {
+		return nil
+	}
+	if b.QueueDeadline, err = parseDuration(words[2], longestQueue); err != nil {
+		return fmt.Errorf("queue deadline: %w", err)
+	}
+	if b.Queue == 0 {
+		return fmt.Errorf("queue deadline %s: without a queue, whose number is 0", words[2])
+	}
+	return nil
 }
 
 // parseFailureStatus takes codes and classes such as 5xx.
@@ -207,7 +232,7 @@ func (b *Handler) parseSlowStart(p *cfparse.Parser) error {
 		return nil
 	}
 	if len(words) == 1 {
-		if b.SlowStart.Duration, err = parseDuration(words[0]); err != nil {
+		if b.SlowStart.Duration, err = parseDuration(words[0], longestTimeout); err != nil {
 			return p.Errf("slow_start", "%w", err)
 		}
 		return nil
@@ -223,13 +248,14 @@ func (b *Handler) parseSlowStart(p *cfparse.Parser) error {
 		}
 		b.SlowStart.Steps = append(b.SlowStart.Steps, share)
 	}
-	if b.SlowStart.Each, err = parseDuration(words[n-1]); err != nil {
-		return p.Errf("slow_start", "%w", err)
+	if b.SlowStart.Each, err = parseDuration(words[n-1], longestTimeout); err != nil {
+		return p.Errf("slow_start", "each: %w", err)
 	}
 	return nil
 }
 
-// parseFallback takes a body and a status, or a block of directives.
+// parseFallback takes a body and a status, one of them, or a block of directives. Of
+// one argument three digits are a status, as in respond.
 func (b *Handler) parseFallback(h httpcaddyfile.Helper, p *cfparse.Parser) error {
 	segment := h.NewFromNextSegment()
 	segment.Next() // the option's name
@@ -256,16 +282,21 @@ func (b *Handler) parseFallback(h httpcaddyfile.Helper, p *cfparse.Parser) error
 			return p.Errf("fallback", "has an empty block")
 		}
 		return nil
+	case len(args) == 0:
+		return p.Errf("fallback", "needs a body, a status or a block")
 	}
-	if len(args) > 0 {
-		b.Fallback.Body = args[0]
-	}
+	var status string
 	if len(args) > 1 {
-		n, err := strconv.Atoi(args[1])
-		if err != nil || n < 200 || n > 599 {
-			return p.Errf("fallback", "invalid status %q: must be from 200 to 599", args[1])
-		}
-		b.Fallback.Status = n
+		b.Fallback.Body, status = args[0], args[1]
+	} else if _, err := strconv.ParseUint(args[0], 10, 16); err == nil && len(args[0]) == 3 {
+		status = args[0]
+	} else {
+		b.Fallback.Body = args[0]
+		return nil
+	}
+	var err error
+	if b.Fallback.Status, err = strconv.Atoi(status); err != nil || b.Fallback.Status < 200 || b.Fallback.Status > 599 {
+		return p.Errf("fallback", "invalid status %q: must be from 200 to 599", status)
 	}
 	return nil
 }
@@ -288,21 +319,31 @@ func parseArgs(p *cfparse.Parser, option string, least, most int, f func([]strin
 // parseShare reads a share above 0 up to 1, such as 0.5 or 50%.
 func parseShare(s string) (float64, error) {
 	f, err := parsePercent(s)
-	if err != nil || f == 0 || f > 1 {
-		return 0, errInvalid("share", s, "must be above 0 and at most 1, or 100%")
+	switch {
+	case s == "off":
+		return 0, errInvalid("share", s, "leave it out")
+	case err != nil:
+		return 0, err
+	case f == 0:
+		return 0, errInvalid("share", s, "must be above 0 and at most 100%")
 	}
 	return f, nil
 }
 
-// parsePercent reads a number from 0, as a fraction or with a percent sign.
+// parsePercent reads a share from 0 to 1, as a fraction or with a percent sign.
 func parsePercent(s string) (float64, error) {
 	digits, percent := strings.CutSuffix(s, "%")
 	f, err := strconv.ParseFloat(digits, 64)
-	if err != nil || !(f >= 0 && f <= 1e6) {
-		return 0, errInvalid("share", s, "want one such as 0.2 or 20%")
-	}
-	if percent {
+	switch {
+	case err != nil || !(f >= 0):
+		return 0, errInvalid("share", s, "want one such as 20% or 0.2")
+	case percent:
 		f /= 100
+	case f > 1 && f <= 100: // most likely the percent sign is missing
+		return 0, errInvalid("share", s, fmt.Sprintf("want %v%% or %v", f, f/100))
+	}
+	if f > 1 {
+		return 0, errInvalid("share", s, "must be at most 100%")
 	}
 	return f, nil
 }
@@ -315,12 +356,12 @@ func parseCount(s string) (int, error) {
 	return n, nil
 }
 
-func parseDuration(s string) (caddy.Duration, error) {
-	d, err := caddy.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return 0, errInvalid("duration", s, "want one above zero, such as 30s")
+func parseDuration(s string, most time.Duration) (caddy.Duration, error) {
+	d, err := cfparse.ParseDuration(s)
+	if err == nil && within(caddy.Duration(d), most) != nil {
+		err = errInvalid("duration", s, fmt.Sprintf("must be from %s to %s", leastDuration, brief(most)))
 	}
-	return caddy.Duration(d), nil
+	return caddy.Duration(d), err
 }
 
 func countOption(p *cfparse.Parser, option string) (int, error) {
@@ -335,7 +376,7 @@ func parseCountOrOff(p *cfparse.Parser, option string) (int, error) {
 	}
 	n, err := parseCount(word)
 	if err != nil {
-		return 0, p.Errf(option, "%w", err)
+		return 0, p.Errf(option, "%w, or off", err)
 	}
 	return n, nil
 }
@@ -345,7 +386,15 @@ func durationOption(p *cfparse.Parser, option string) (caddy.Duration, error) {
 	return caddy.Duration(d), err
 }
 
-func durationOrOff(p *cfparse.Parser, option string) (caddy.Duration, error) {
-	d, err := p.DurationOrOff(option)
-	return caddy.Duration(d), err
+// timeoutOrOff takes a deadline, or off.
+func timeoutOrOff(p *cfparse.Parser, option string) (caddy.Duration, error) {
+	word, err := p.Word(option)
+	if err != nil || word == "off" {
+		return off, err
+	}
+	d, err := parseDuration(word, longestTimeout)
+	if err != nil {
+		return 0, p.Errf(option, "%w, or off", err)
+	}
+	return d, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
+	"github.com/caddyedge/caddy-edge/internal/cfparse"
 )
 
 const directive = "edge_breaker"
@@ -36,9 +37,11 @@ const (
 // Bounds of what the core does not check.
 const (
 	mostConcurrency    = 1_000_000
+	mostFailures       = 1_000_000
+	leastDuration      = time.Millisecond
 	longestTimeout     = 24 * time.Hour
 	longestQueue       = time.Minute
-	off                = -1 // in JSON, where zero is the default
+	off                = cfparse.Off
 	mostRetryPerSecond = 1_000_000
 )
 
@@ -69,17 +72,45 @@ func (s *SlowStart) ramp() (breaker.Ramp, error) {
 		return breaker.Ramp{}, nil
 	case s.Duration != 0 && (len(s.Steps) > 0 || s.Each != 0):
 		return breaker.Ramp{}, errors.New("slow_start: has both steps and a duration")
-	case s.Duration < 0 || s.Each < 0:
-		return breaker.Ramp{}, errors.New("slow_start: invalid duration: must not be negative")
-	case s.Duration > 0:
+	}
+	for option, d := range map[string]caddy.Duration{"duration": s.Duration, "each": s.Each} {
+		if d != 0 && within(d, longestTimeout) != nil {
+			return breaker.Ramp{}, fmt.Errorf("slow_start: %s: %w", option, within(d, longestTimeout))
+		}
+	}
+	if s.Duration != 0 {
 		return breaker.Ramp{Linear: time.Duration(s.Duration)}, nil
 	}
 	ramp := breaker.Ramp{Shares: s.Steps, Each: time.Duration(s.Each)}
 	if len(ramp.Shares) == 0 {
 		ramp.Shares = defaultSteps
 	}
+	for i, share := range ramp.Shares {
+		if i > 0 && share <= ramp.Shares[i-1] {
+			return breaker.Ramp{}, fmt.Errorf("slow_start: %.4g%% after %.4g%%: each step must be above the one before; all of the share follows the last one", share*100, ramp.Shares[i-1]*100)
+		}
+	}
 	orDefault(&ramp.Each, DefaultStep)
 	return ramp, nil
+}
+
+// within checks a duration that has the least bound of all of them.
+func within(d caddy.Duration, most time.Duration) error {
+	if time.Duration(d) < leastDuration || time.Duration(d) > most {
+		return fmt.Errorf("invalid duration %s: must be from %s to %s", brief(time.Duration(d)), leastDuration, brief(most))
+	}
+	return nil
+}
+
+// brief writes a duration as people do: 24h, not 24h0m0s.
+func brief(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
 }
 
 func orDefault[T comparable](v *T, def T) {
@@ -118,6 +149,12 @@ func (h *Handler) provisionRules() error {
 		return errors.New("failure_min_requests: without failure_ratio")
 	case h.SlowRatio == 0 && (h.SlowMinRequests != 0 || h.SlowLatency != 0):
 		return errors.New("slow_latency and slow_min_requests: without slow_ratio")
+	case h.FailureRatio == 0 && h.SlowRatio == 0 && h.Window != 0:
+		return errors.New("window: without failure_ratio or slow_ratio")
+	case h.SlowLatency != 0 && within(h.SlowLatency, longestTimeout) != nil:
+		return fmt.Errorf("slow_latency: %w", within(h.SlowLatency, longestTimeout))
+	case h.Failures < 0 && h.Failures != off:
+		return fmt.Errorf("failures: invalid number %d: must be from 1 to %d, or off (-1)", h.Failures, mostFailures)
 	case h.Failures < 0 && h.FailureRatio == 0 && h.SlowRatio == 0:
 		return errors.New("failures: off, and there is neither failure_ratio nor slow_ratio: nothing would open a backend")
 	}
@@ -167,44 +204,43 @@ func (h *Handler) provisionRetries() error {
 
 // provisionLimits checks deadlines, concurrency and the status of refusals.
 func (h *Handler) provisionLimits() error {
-	orDefault(&h.HeaderTimeout, caddy.Duration(DefaultHeaderTimeout))
 	for _, d := range []struct {
 		option string
-		value  caddy.Duration
-		most   time.Duration
-	}{
-		{"header_timeout", h.HeaderTimeout, longestTimeout},
-		{"timeout", h.Timeout, longestTimeout},
-		{"queue_deadline", h.QueueDeadline, longestQueue},
-	} {
-		if time.Duration(d.value) > d.most {
-			return fmt.Errorf("%s: invalid duration %s: must be at most %s", d.option, time.Duration(d.value), d.most)
+		value  *caddy.Duration
+	}{{"header_timeout", &h.HeaderTimeout}, {"timeout", &h.Timeout}} {
+		if err := within(*d.value, longestTimeout); err != nil && *d.value != 0 && *d.value != off {
+			return fmt.Errorf("%s: %w, or off (-1)", d.option, err)
 		}
 	}
 	switch {
-	case h.Timeout < 0:
-		return fmt.Errorf("timeout: invalid duration %s: must not be negative", time.Duration(h.Timeout))
-	case h.Timeout > 0 && h.HeaderTimeout > h.Timeout && h.HeaderTimeout != caddy.Duration(DefaultHeaderTimeout):
+	case h.Timeout > 0 && h.HeaderTimeout > h.Timeout:
 		return fmt.Errorf("header_timeout: %s is more than timeout, %s", time.Duration(h.HeaderTimeout), time.Duration(h.Timeout))
 	case h.Concurrency < 0 || h.Concurrency > mostConcurrency:
 		return fmt.Errorf("concurrency: invalid number %d: must be from 1 to %d", h.Concurrency, mostConcurrency)
 	case h.Queue < 0 || h.Queue > mostConcurrency:
-		return fmt.Errorf("concurrency: invalid queue %d: must be from 0 to %d", h.Queue, mostConcurrency)
+		return fmt.Errorf("queue: invalid number %d: must be from 0 to %d", h.Queue, mostConcurrency)
 	case h.Concurrency == 0 && (h.Queue != 0 || h.QueueDeadline != 0):
 		return errors.New("queue and queue_deadline: without concurrency")
 	case h.Queue == 0 && h.QueueDeadline != 0:
 		return errors.New("queue_deadline: without queue")
-	case h.QueueDeadline < 0:
-		return fmt.Errorf("queue_deadline: invalid duration %s: must not be negative", time.Duration(h.QueueDeadline))
+	case h.QueueDeadline != 0 && within(h.QueueDeadline, longestQueue) != nil:
+		return fmt.Errorf("queue_deadline: %w", within(h.QueueDeadline, longestQueue))
 	case h.Fallback != nil && h.Status != 0:
 		return errors.New("status: not with a fallback, which has its own")
-	case h.Status != 0 && h.Status != http.StatusTooManyRequests && (h.Status < 500 || h.Status > 599):
-		return fmt.Errorf("status: invalid value %d: must be from 500 to 599, or 429", h.Status)
+	case h.Status != 0 && !validStatus(h.Status):
+		return fmt.Errorf("status: %w", errInvalid("value", strconv.Itoa(h.Status), wantStatus))
 	}
+	orDefault(&h.HeaderTimeout, caddy.Duration(DefaultHeaderTimeout))
+	h.Timeout = max(h.Timeout, 0)
 	orDefault(&h.QueueDeadline, caddy.Duration(DefaultQueueDeadline))
 	orDefault(&h.Status, http.StatusServiceUnavailable)
 	return nil
 }
+
+// validStatus reports whether a refusal may have that status.
+func validStatus(n int) bool { return n == http.StatusTooManyRequests || n >= 500 && n <= 599 }
+
+const wantStatus = "must be from 500 to 599, or 429"
 
 // provisionResults checks what is a failure.
 func (h *Handler) provisionResults() error {

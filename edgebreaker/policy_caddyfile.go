@@ -2,9 +2,11 @@ package edgebreaker
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddyedge/caddy-edge/edgebreaker/balance"
 	"github.com/caddyedge/caddy-edge/internal/cfparse"
 )
 
@@ -21,11 +23,14 @@ func (p *Policy) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	parser := cfparse.For(d, "lb_policy edge")
 	if d.NextArg() {
 		d.Prev()
-		method, err := parser.Word("method", "wrr", "least_conn", "p2c")
+		words, err := parser.Words("method")
 		if err != nil {
 			return err
 		}
-		p.Method = method
+		if _, ok := balance.ParsePolicy(words[0]); len(words) > 1 || !ok {
+			return parser.Errf("method", "invalid value %q: want wrr, least_conn or p2c; weights go in the block", strings.Join(words, " "))
+		}
+		p.Method = words[0]
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()

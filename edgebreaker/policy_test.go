@@ -670,7 +670,7 @@ func TestFallback(t *testing.T) {
 		fallback, body string
 		status         int
 	}{
-		{"fallback", "", 503},
+		{"fallback 202", "", 202},
 		{"fallback sorry", "sorry", 503},
 		{"fallback sorry 200", "sorry", 200},
 		{"fallback {\nheader X-From fallback\nrespond \"later {http.edge_breaker.retry_after} {http.edge_breaker.reason}\" 202\n}", "later 30 open", 202},

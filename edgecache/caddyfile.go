@@ -193,8 +193,12 @@ func (f *Freshness) parseOverride(p *cfparse.Parser, option string) error {
 		f.Override = Off
 		return nil
 	}
-	f.Override, err = parseDuration(p, option, words[0])
-	return err
+	d, err := cfparse.ParseDuration(words[0])
+	if err != nil {
+		return p.Errf(option, "%w, or off", err)
+	}
+	f.Override = caddy.Duration(d)
+	return nil
 }
 
 func (f *Freshness) parseNegative(p *cfparse.Parser, option string) error {
@@ -284,11 +288,8 @@ func (c *Handler) parsePurgeAllow(p *cfparse.Parser, option string) error {
 // durationOrOff parses a duration of freshness; off is told apart from absent,
 // since a rule may turn off what the handler turns on.
 func durationOrOff(p *cfparse.Parser, option string) (caddy.Duration, error) {
-	word, err := p.Word(option)
-	if err != nil || word == "off" {
-		return Off, err
-	}
-	return parseDuration(p, option, word)
+	d, err := p.DurationOrOff(option)
+	return caddy.Duration(d), err
 }
 
 func duration(p *cfparse.Parser, option string) (caddy.Duration, error) {
@@ -297,12 +298,9 @@ func duration(p *cfparse.Parser, option string) (caddy.Duration, error) {
 }
 
 func parseDuration(p *cfparse.Parser, option, word string) (caddy.Duration, error) {
-	d, err := caddy.ParseDuration(word)
+	d, err := cfparse.ParseDuration(word)
 	if err != nil {
-		return 0, p.Errf(option, "invalid duration %q: %w", word, err)
-	}
-	if d <= 0 {
-		return 0, p.Errf(option, "invalid duration %q: must be positive", word)
+		return 0, p.Errf(option, "%w", err)
 	}
 	return caddy.Duration(d), nil
 }

@@ -61,7 +61,10 @@ func (c *Handler) parseBypass(h httpcaddyfile.Helper, p *cfparse.Parser) error {
 		return err
 	}
 	c.Rules = append(c.Rules, &Rule{MatcherSetsRaw: caddyhttp.RawMatcherSets{matcher}, Bypass: true})
-	return p.Flag("bypass")
+	if more := h.RemainingArgs(); len(more) > 0 {
+		return p.Errf("bypass", "takes one matcher, got %q too; one of several paths is a named matcher (@name path /a /b)", more)
+	}
+	return nil
 }
 
 func (c *Handler) parseKey(h httpcaddyfile.Helper, _ *cfparse.Parser) (err error) {

@@ -1,9 +1,10 @@
 package edgecache
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +22,9 @@ func purgeCommand() *cobra.Command {
 		Use:   "purge [URL...]",
 		Short: "Removes responses from the edge cache",
 		Long: `Removes responses from the cache of a running edge, at once and however much is
-stored. URLs are absolute and take all variants with them. With --soft the
-responses stay as stale ones and are validated before their next use.`,
+stored. URLs are absolute, with their scheme, and take all variants with them.
+With --soft the responses stay as stale ones and are validated before their next
+use.`,
 		Example: `  caddy edge purge https://example.com/news
   caddy edge purge --tag product-17 --tag product-18
   caddy edge purge --prefix example.com/blog --soft
@@ -30,13 +32,16 @@ responses stay as stale ones and are validated before their next use.`,
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.URLs = args
-			for i, key := range q.Keys {
-				// Keys hold NULs, which no argument can carry.
-				unquoted, err := strconv.Unquote(`"` + key + `"`)
-				if err != nil {
-					return fmt.Errorf("--key %q: want a key as /edge/cache/keys shows it: %w", key, err)
+			for _, u := range q.URLs {
+				if scheme, _, ok := strings.Cut(strings.ToLower(u), "://"); !ok || scheme != "http" && scheme != "https" {
+					return fmt.Errorf("%q is no URL: want one such as https://example.com/news (for the rest there are --tag, --host, --prefix and --wildcard)", u)
 				}
-				q.Keys[i] = unquoted
+			}
+			for i, key := range q.Keys {
+				var err error
+				if q.Keys[i], err = decodeKey(key); err != nil {
+					return fmt.Errorf("--key %q: want a key as /edge/cache/keys shows it, such as '\\u0000https\\u0000example.com\\u0000/news': %w", key, err)
+				}
 			}
 			if _, err := q.purges(); err != nil {
 				return err
@@ -45,11 +50,7 @@ responses stay as stale ones and are validated before their next use.`,
 			if err := cli.Call(cmd, http.MethodPost, "/edge/cache/purge", &q, &reply); err != nil {
 				return err
 			}
-			if reply.Count == nil {
-				fmt.Fprintln(cmd.OutOrStdout(), "purged")
-			} else {
-				fmt.Fprintf(cmd.OutOrStdout(), "purged %d stored responses\n", *reply.Count)
-			}
+			fmt.Fprintln(cmd.OutOrStdout(), reply)
 			return nil
 		},
 	}
@@ -63,4 +64,14 @@ responses stay as stale ones and are validated before their next use.`,
 	f.BoolVar(&q.Soft, "soft", false, "mark stale instead of removing")
 	cli.AddAddressFlags(cmd)
 	return cmd
+}
+
+// decodeKey reads a key as JSON writes it, with its quotes or without: keys hold NULs,
+// which no argument can carry.
+func decodeKey(s string) (key string, err error) {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		s = `"` + s + `"`
+	}
+	err = json.Unmarshal([]byte(s), &key)
+	return key, err
 }

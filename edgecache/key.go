@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddyedge/caddy-edge/internal/placeholder"
 )
 
 // KeyRules configures what is part of the key beside the namespace, the scheme,
@@ -26,8 +29,9 @@ type KeyRules struct {
 	// Cookies are cookies whose values are part of the key.
 	Cookies []string `json:"cookies,omitempty"`
 
-	// Values are placeholders whose values are part of the key, such as
-	// {http.vars.device}.
+	// Values are texts with placeholders whose values are part of the key, such as
+	// {http.vars.device}. What map and the like set under names of their own comes
+	// by way of vars.
 	Values []string `json:"values,omitempty"`
 
 	// IgnoreHost leaves the host out, so that all hosts of this handler share
@@ -58,12 +62,24 @@ func (k *KeyRules) provision() error {
 		}
 	}
 	for _, v := range k.Values {
-		if !strings.Contains(v, "{") {
+		names := placeholders.FindAllString(v, -1)
+		if names == nil {
 			return fmt.Errorf("edge_cache: key: value: %q holds no placeholder", v)
+		}
+		for _, name := range names {
+			if err := placeholder.Check(strings.Trim(name, "{}"), beside...); err != nil {
+				return fmt.Errorf("edge_cache: key: value: %w", err)
+			}
 		}
 	}
 	return nil
 }
+
+var placeholders = regexp.MustCompile(`\{[^{}]*\}`)
+
+// beside are placeholders that are not of the request and yet make sense in a key:
+// of the environment, such as a release, and what errors and proxies in front said.
+var beside = []string{"env.", "system.", "http.error.", "http.reverse_proxy.", "http.intercept."}
 
 // Markers in front of the optional parts of a key. No part may hold a NUL, so a
 // key can be read in one way only.

@@ -185,6 +185,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	now := time.Now()
+	h.warn(app.Memory, now)
 	h.flights = newFlights()
 	h.marks, h.forced = newMarks(now), newMarks(now)
 	if h.ref, err = pool.Take(sharedKey, newShared); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddyedge/caddy-edge/edgecache/rfc9111"
+	"github.com/caddyedge/caddy-edge/internal/cfparse"
 )
 
 // Defaults of the options whose zero value means "the default".
@@ -116,7 +117,7 @@ const (
 
 // Off is the value that turns an option off in a rule, where zero means that the
 // handler's own value applies.
-const Off = -1
+const Off = cfparse.Off
 
 // orOff is d, and 0 for Off.
 func orOff(d caddy.Duration) time.Duration { return max(time.Duration(d), 0) }
@@ -128,7 +129,7 @@ func (f *Freshness) validate() error {
 		"stale_while_revalidate": f.StaleWhileRevalidate, "stale_on_error": f.StaleOnError,
 	} {
 		if d < 0 && d != Off {
-			return fmt.Errorf("edge_cache: %s: %v is negative", name, time.Duration(d))
+			return fmt.Errorf("edge_cache: %s: %v is negative (off is -1)", name, time.Duration(d))
 		}
 	}
 	switch {

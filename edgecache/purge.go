@@ -38,7 +38,7 @@ type PurgeRequest struct {
 	Wildcard  string   `json:"wildcard,omitempty"`
 	Wildcards []string `json:"wildcards,omitempty"`
 
-	// All purges everything.
+	// All purges everything; it stands alone.
 	All bool `json:"all,omitempty"`
 
 	// Soft marks responses stale instead of removing them: they are validated
@@ -64,6 +64,9 @@ func (q *PurgeRequest) purges() ([]purge.Purge, error) {
 		for _, v := range f.others {
 			ps = append(ps, purge.Purge{Kind: f.kind, Value: v, Soft: q.Soft})
 		}
+	}
+	if q.All && len(ps) > 0 {
+		return nil, fmt.Errorf("all: not with others, got %s %q too", ps[0].Kind, ps[0].Value)
 	}
 	if q.All {
 		ps = append(ps, purge.Purge{Kind: purge.All, Soft: q.Soft})
@@ -108,13 +111,19 @@ func (s *shared) purgeAndCount(ps []purge.Purge) int {
 }
 
 // servePurge handles the PURGE method: the URL of the request, or the tags in
-// its Surrogate-Key or Cache-Tag field. "Edge-Purge: soft" makes it soft.
+// its Surrogate-Key or Cache-Tag field. "Edge-Purge: soft" makes it soft; whoever
+// asks for anything else does not get what they mean.
 func (h *Handler) servePurge(w http.ResponseWriter, r *http.Request) error {
 	if !h.mayPurge(r) {
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 		return caddyhttp.HandlerError{StatusCode: http.StatusMethodNotAllowed, Err: fmt.Errorf("PURGE is not allowed for this client")}
 	}
-	soft := strings.EqualFold(r.Header.Get("Edge-Purge"), "soft")
+	soft := false
+	for _, v := range r.Header["Edge-Purge"] {
+		if soft = strings.EqualFold(v, "soft"); !soft {
+			return caddyhttp.HandlerError{StatusCode: http.StatusBadRequest, Err: fmt.Errorf("Edge-Purge: unknown value %q: want soft, or leave it out", v)}
+		}
+	}
 	var ps []purge.Purge
 	for _, name := range h.tagHeaders {
 		for _, v := range r.Header[name] {
@@ -158,4 +167,16 @@ func newPurgeReply(n int) purgeReply {
 		return purgeReply{Deleted: true}
 	}
 	return purgeReply{Deleted: n > 0, Count: &n}
+}
+
+// String says it in words.
+func (p purgeReply) String() string {
+	switch {
+	case p.Count == nil:
+		return "purged"
+	case *p.Count == 1:
+		return "purged 1 stored response"
+	default:
+		return fmt.Sprintf("purged %d stored responses", *p.Count)
+	}
 }

@@ -95,3 +95,28 @@ func TestPurgeAllReadsItsBody(t *testing.T) {
 		})
 	}
 }
+
+// TestPURGEField: what Edge-Purge does not know purges nothing.
+func TestPURGEField(t *testing.T) {
+	for _, tt := range []struct {
+		fields []string
+		code   int
+		want   purge.Verdict
+	}{
+		{nil, 200, purge.Gone}, {[]string{"soft"}, 200, purge.Soft}, {[]string{"Soft"}, 200, purge.Soft},
+		{[]string{"sotf"}, 400, purge.Live}, {[]string{""}, 400, purge.Live}, {[]string{"soft", "hard"}, 400, purge.Live}, {[]string{"hard", "soft"}, 400, purge.Live},
+	} {
+		t.Run(strings.Join(tt.fields, ","), func(t *testing.T) {
+			n := 0
+			g, cleanup := newRig(t, `{"purge_allow": ["192.0.2.1"]}`, answering(&n, 200, "x", "Cache-Control: max-age=60"))
+			defer cleanup()
+			g.get("http://example.com/")
+			r := httptest.NewRequest("PURGE", "http://example.com/", nil)
+			r.Header["Edge-Purge"] = tt.fields
+			require.Equal(t, tt.code, g.do(r).Code)
+			for o := range g.shared.memory.Range {
+				require.Equal(t, tt.want, g.shared.purges.Check(o))
+			}
+		})
+	}
+}

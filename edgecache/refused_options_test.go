@@ -49,6 +49,10 @@ func TestContradictoryOptionsAreRefused(t *testing.T) {
 		{"max_ttl 1m\nrule /a {\noverride 5m\n}", []string{"rule 1", "max_ttl", "1m", "5m"}},
 		{"rule * {\nttl 1m\n}\nbypass /a", []string{"rule 2: never applies", "rule 1"}},
 		{"key {\nheader X-A host\n}", []string{"key: header", "Host is always part of the key"}},
+		{"key {\nvalue {nope}\n}", []string{"key: value: unknown placeholder {nope}: want one of the request"}},
+		{"key {\nvalue {vars.a} \"{vars.b} {http.request.uri.pth}\"\n}", []string{"key: value: unknown placeholder {http.request.uri.pth}"}},
+		{"key {\nvalue {http.request.body}\n}", []string{"key: value: unknown placeholder {http.request.body}"}},
+		{"key {\nvalue device\n}", []string{`key: value: "device" holds no placeholder`}},
 		{"normalize_language e@", []string{"normalize_language", `"e@"`}},
 		{"normalize_language en e@ de", []string{"normalize_language", `"e@"`}},
 		{"normalize_language *", []string{"normalize_language", `"*"`}},
@@ -65,6 +69,7 @@ func TestContradictoryOptionsAreRefused(t *testing.T) {
 		"name edge-1", "max_ttl 1m\noverride 1m", "ttl 1m\nrule /a {\noverride 1m\n}", "override 1m\nrule /a {\nttl 1m\noverride off\n}",
 		"normalize_language en de-AT zh-Hant-TW", "ttl 5m\nrule /a {\nmax_ttl 1m\n}", "max_ttl 1m\nrule /a {\nmax_ttl 10m\nttl 5m\n}",
 		"max_ttl 1m\nrule /a {\nmax_ttl off\nttl 5m\n}", "rule /a {\nttl 1m\n}\nrule * {\nttl 2m\n}", "key {\nquery allow ids[] filter[price]\n}",
+		"key {\nvalue {env.RELEASE} {err.status_code} {rp.header.X-Group} {re.a.1} {cookie.a}-{header.B} {client_ip}\n}",
 	} {
 		require.NoError(t, refusal(t, "{\n"+lines+"\n}"), lines)
 	}

@@ -3,6 +3,7 @@ package edgelimit
 import (
 	"strconv"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -171,11 +172,11 @@ func (a *Adaptive) parseQueue(p *cfparse.Parser) error {
 	switch len(words) {
 	case 1:
 	case 2:
-		d, err := caddyDuration(words[1])
+		d, err := cfparse.ParseDuration(words[1])
 		if err != nil {
 			return p.Errf("queue", "%w", err)
 		}
-		a.QueueDeadline = d
+		a.QueueDeadline = caddy.Duration(d)
 	default:
 		return p.Errf("queue", "needs a number and at most a duration, got %q", words)
 	}

@@ -150,14 +150,6 @@ func parseMode(p *cfparse.Parser) (Mode, error) {
 	return Mode(word), err
 }
 
-func caddyDuration(s string) (caddy.Duration, error) {
-	d, err := caddy.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("invalid duration %q: want one above zero, such as 100ms", s)
-	}
-	return caddy.Duration(d), nil
-}
-
 func parseDuration(p *cfparse.Parser, option string) (caddy.Duration, error) {
 	d, err := p.Duration(option)
 	return caddy.Duration(d), err
@@ -168,6 +160,12 @@ func (l *Limit) parseZone(h httpcaddyfile.Helper) error {
 	args := h.RemainingArgs()
 	if len(args) < 1 || len(args) > 2 {
 		return h.Errf("%s: zone: needs a name and at most a rate, got %q", limitDirective, args)
+	}
+	if _, err := ParseRate(args[0]); err == nil {
+		return h.Errf("%s: zone: needs a name in front of the rate %s, such as zone login %s", limitDirective, args[0], args[0])
+	}
+	if !validName(args[0]) {
+		return h.Errf("%s: zone %s: name: invalid value %q: want letters, digits, dots, - and _", limitDirective, args[0], args[0])
 	}
 	z.Name = args[0]
 	p := cfparse.For(h.Dispenser, limitDirective+": zone "+z.Name)
@@ -291,7 +289,10 @@ func (z *Zone) parseMatch(h httpcaddyfile.Helper, p *cfparse.Parser) error {
 		return err
 	}
 	z.MatcherSetsRaw = caddyhttp.RawMatcherSets{matcher}
-	return p.Flag("match")
+	if more := h.RemainingArgs(); len(more) > 0 {
+		return p.Errf("match", "takes one matcher, got %q too; one of several paths is a named matcher (@name path /a /b)", more)
+	}
+	return nil
 }
 
 func oneMatcher(h httpcaddyfile.Helper, p *cfparse.Parser, option string) (caddy.ModuleMap, error) {

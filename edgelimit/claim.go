@@ -148,6 +148,9 @@ func (c *claim) look(now gcra.Time, ahead bool) denial {
 	z := c.zone
 	if z.Penalty > 0 {
 		if left, ok := z.tables.penalties.Blocked(c.key, now); ok {
+			if c.shared == nil { // else the table does not know
+				left = max(left, z.tables.rates.Check(c.key, c.level.limit, c.cost, now).RetryAfter)
+			}
 			return denial{z, c.level, c.key, reasonPenalty, left}
 		}
 	}

@@ -7,11 +7,12 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddyedge/caddy-edge/internal/placeholder"
 )
 
 // DefaultKey limits each client address.
@@ -42,7 +43,7 @@ const (
 	path
 	host
 	method
-	placeholder
+	other
 )
 
 // maxValue bounds what one placeholder gives to a key, in bytes. More is hashed
@@ -92,27 +93,6 @@ var direct = map[string]kind{
 	"http.request.host": host, "http.request.method": method,
 }
 
-// families are what the names of placeholders that depend on a request begin
-// with, where the rest is open.
-var families = []string{
-	"http.request.header.", "http.request.cookie.", "http.request.uri.query.", "http.request.uri.path.", "http.request.host.labels.",
-	"http.request.orig_uri.path.", "http.request.remote.host/", "http.vars.", "http.auth.user.", "http.regexp.", "http.matchers.",
-}
-
-// requests are the other placeholders of a request that tell clients or
-// resources apart. The body is not among them: reading it is for the origin.
-var requests = map[string]bool{
-	"http.request.scheme": true, "http.request.proto": true, "http.request.port": true, "http.request.hostport": true,
-	"http.request.local": true, "http.request.local.host": true, "http.request.local.port": true, "http.request.remote": true,
-	"http.request.uri": true, "http.request.uri_escaped": true, "http.request.uri.path_escaped": true, "http.request.uri.path.file": true,
-	"http.request.uri.path.dir": true, "http.request.uri.query": true, "http.request.uri.query_escaped": true,
-	"http.request.uri.prefixed_query": true, "http.request.orig_method": true, "http.request.orig_uri": true,
-	"http.request.orig_uri.path": true, "http.request.orig_uri.query": true, "http.request.orig_uri.prefixed_query": true,
-	"http.request.tls.version": true, "http.request.tls.cipher_suite": true, "http.request.tls.proto": true, "http.request.tls.server_name": true,
-	"http.request.tls.client.fingerprint": true, "http.request.tls.client.public_key": true, "http.request.tls.client.public_key_sha256": true,
-	"http.request.tls.client.issuer": true, "http.request.tls.client.serial": true, "http.request.tls.client.subject": true,
-}
-
 func parsePlaceholder(name string) (part, error) {
 	if k, ok := direct[name]; ok {
 		return part{kind: k}, nil
@@ -123,27 +103,12 @@ func parsePlaceholder(name string) (part, error) {
 	if n, ok := strings.CutPrefix(name, "http.request.cookie."); ok && n != "" {
 		return part{cookie, n}, nil
 	}
-	if requests[name] {
-		return part{placeholder, name}, nil
-	}
-	for _, prefix := range families {
-		if rest, ok := strings.CutPrefix(name, prefix); ok && rest != "" && (prefix != "http.request.uri.path." || knownPart(rest)) {
-			return part{placeholder, name}, nil
-		}
-	}
-	return part{}, fmt.Errorf("unknown placeholder {%s}: want one of the request, such as {http.vars.client_ip} or {http.request.header.X-Api-Key}", name)
+	return part{other, name}, placeholder.Check(name)
 }
 
 // covers reports whether addresses of that family have a prefix length.
 func (k *keyer) covers(a netip.Addr) bool {
 	return a.Is4() && k.v4 >= 0 || a.Is6() && k.v6 >= 0
-}
-
-// knownPart reports whether a placeholder of the path's parts exists: by number,
-// or the name or extension of its file.
-func knownPart(s string) bool {
-	_, err := strconv.Atoi(s)
-	return err == nil || s == "file.base" || s == "file.ext"
 }
 
 // resources are what the names of placeholders begin with that tell resources
@@ -158,7 +123,7 @@ func (p part) identity() bool {
 	switch p.kind {
 	case clientIP, remoteIP, header, cookie:
 		return true
-	case placeholder:
+	case other:
 		return strings.HasPrefix(p.text, "http.request.uri.query.") ||
 			!slices.ContainsFunc(resources, func(prefix string) bool { return strings.HasPrefix(p.text, prefix) })
 	case literal, path, host, method:
@@ -194,15 +159,21 @@ func (k *keyer) append(buf []byte, r *http.Request) []byte {
 // fromValues returns the key that a request with these values of the placeholders
 // has, for operators. The address of a client that counts for it follows.
 func (k *keyer) fromValues(values []string) ([]byte, error) {
+	n := k.placeholders()
+	byAddress := len(values) == n+1 && k.names && isAddress(values[n]) // a client that counts for its address
+	switch {
+	case len(values) == n || byAddress:
+	case n == 1:
+		return nil, fmt.Errorf("want 1 value, got %d", len(values))
+	default:
+		return nil, fmt.Errorf("want %d values, one for each placeholder of the zone's key, got %d", n, len(values))
+	}
 	var buf []byte
 	rest := values
 	for _, p := range k.parts {
 		if p.kind == literal {
 			buf = append(buf, p.text...)
 			continue
-		}
-		if len(rest) == 0 {
-			break
 		}
 		mark := len(buf)
 		buf = append(buf, 0, 0)
@@ -222,12 +193,8 @@ func (k *keyer) fromValues(values []string) ([]byte, error) {
 		buf = seal(buf, mark)
 		rest = rest[1:]
 	}
-	switch n := k.placeholders(); {
-	case len(values) == n:
-	case len(values) == n+1 && k.names && isAddress(values[n]): // a client that counts for its address
+	if byAddress {
 		buf = k.binary(append(buf, 0xff), values[n])
-	default:
-		return nil, fmt.Errorf("got %d values, the zone's key has %d placeholders", len(values), n)
 	}
 	return buf, nil
 }
@@ -294,7 +261,7 @@ func (k *keyer) text(buf []byte, p part, r *http.Request) []byte {
 		return append(buf, r.Method...)
 	case literal:
 		return append(buf, p.text...)
-	case placeholder:
+	case other:
 		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 			v, _ := repl.GetString(p.text)
 			buf = append(buf, v...)
@@ -367,7 +334,7 @@ func (k *keyer) display(buf []byte, r *http.Request) []byte {
 		}
 		known = known || p.identity()
 		buf = buf[:min(len(buf), mark+maxValue)] // what the key has of it
-		if p.kind == header || p.kind == cookie || p.kind == placeholder {
+		if p.kind == header || p.kind == cookie || p.kind == other {
 			sum := sha256.Sum256(buf[mark:])
 			buf = hex.AppendEncode(append(buf[:mark], "sha256:"...), sum[:6])
 		} else {

@@ -150,10 +150,19 @@ func TestKeyFromValues(t *testing.T) {
 	require.Equal(t, want, string(got))
 	anonymous, _ := keyed(t, k, "192.0.2.9", func(r *http.Request) {})
 	require.NotEqual(t, want, anonymous)
-	for _, values := range [][]string{{"192.0.2.1"}, {"192.0.2.1", "v", "w", "x"}, {"192.0.2.1", "v", "no address"}} {
+	for want, values := range map[string][]string{
+		"want 2 values, one for each placeholder of the zone's key, got 0": {},
+		"want 2 values, one for each placeholder of the zone's key, got 1": {"192.0.2.1"},
+		"want 2 values, one for each placeholder of the zone's key, got 3": {"192.0.2.1", "v", "no address"},
+		"want 2 values, one for each placeholder of the zone's key, got 4": {"192.0.2.1", "v", "w", "x"},
+	} {
 		_, err := k.fromValues(values)
-		require.ErrorContains(t, err, "the zone's key has 2 placeholders")
+		require.EqualError(t, err, want)
 	}
+	one, err := parseKey(DefaultKey, 32, 64)
+	require.NoError(t, err)
+	_, err = one.fromValues([]string{"a", "b"})
+	require.EqualError(t, err, "want 1 value, got 2")
 }
 
 // FuzzKey: the key is bounded, and two requests share one only if their values

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -178,6 +179,44 @@ func TestPenalty(t *testing.T) {
 		time.Sleep(time.Second + time.Millisecond)
 		require.Equal(t, 200, g.get("192.0.2.1", "http://a/").Code)
 	})
+}
+
+// TestWaitBeyondThePenalty: all refusals tell the same time, that when there is room
+// and no penalty any more.
+func TestWaitBeyondThePenalty(t *testing.T) {
+	for name, limit := range map[string]string{
+		"rate":   `"rate": "3/m"`,
+		"count":  `"rate": "3/m", "count_status": [401]`,
+		"window": `"window": "3/m"`,
+		"cost":   `"rate": "6/m", "cost": "2"`,
+		"outer":  `"rate": "3/m", "ipv4_outer": 24, "outer_factor": 1`,
+		"longer": `"rate": "60/m", "burst": 3`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g, cleanup := newRig(t, `{"zones": [{"name": "beyond-`+name+`", "penalty": "5s", `+limit+`}]}`)
+				defer cleanup()
+				g.origin = func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusUnauthorized); return nil }
+				require.Equal(t, []int{401, 401, 401}, g.codes(3, "192.0.2.1", "http://a/"))
+				var end time.Time
+				for i := range 3 {
+					w := g.get("192.0.2.1", "http://a/")
+					require.Equal(t, 429, w.Code)
+					text := w.Header().Get("Retry-After")
+					wait, err := strconv.Atoi(text)
+					require.NoError(t, err)
+					require.True(t, strings.HasSuffix(w.Header().Get("RateLimit"), ";r=0;t="+text))
+					if i == 0 {
+						end = time.Now().Add(time.Duration(wait) * time.Second)
+					}
+					require.Equal(t, end, time.Now().Add(time.Duration(wait)*time.Second), "refusal %d", i)
+					time.Sleep(time.Second)
+				}
+				time.Sleep(time.Until(end))
+				require.Equal(t, 401, g.get("192.0.2.1", "http://a/").Code)
+			})
+		})
+	}
 }
 
 // TestCountByStatus: only the answers that count are charged, whoever gives them.
@@ -359,8 +398,9 @@ func TestBadConfigs(t *testing.T) {
 		`{"zones": [{"name": "a", "concurrency": 1, "burst": 1}]}`:                        "burst: 1: needs a rate",
 		`{"zones": [{"name": "a", "rate": "1/s", "window": "1/s"}]}`:                      "rate 1/s and window 1/s exclude each other",
 		`{"zones": [{"name": "a", "window": "70000/s"}]}`:                                 "edge_limit: zone a: window 70000/s: ",
-		`{"zones": [{"name": "a", "rate": "9000000/s"}]}`:                                 "edge_limit: zone a: rate 9000000/s",
+		`{"zones": [{"name": "a", "rate": "9000000/s"}]}`:                                 `edge_limit: zone a: rate: invalid value "9000000/s": must be at most 1000000 per second`,
 		`{"zones": [{"name": "a", "rate": "1/s", "concurrency": -1}]}`:                    "concurrency: invalid value -1",
+		`{"zones": [{"name": "a", "window": "5/1000d"}]}`:                                 `edge_limit: zone a: window: invalid value "5/1000d": must be at most 208 days long`,
 		`{"zones": [{"name": "a", "rate": "1/s", "penalty": -1}]}`:                        "penalty: ",
 		`{"zones": [{"name": "a", "concurrency": 1, "penalty": "1h"}]}`:                   "penalty: 1h0m0s: needs a rate or a window",
 		`{"zones": [{"name": "a", "rate": "1/s", "keys": 1}]}`:                            "keys: invalid value 1",
@@ -400,17 +440,19 @@ func TestBadConfigs(t *testing.T) {
 
 // TestRefusedOften: a refusal allocates the memory of its fields once.
 func TestRefusedOften(t *testing.T) {
-	g, cleanup := newRig(t, `{"zones": [{"name": "often", "rate": "1/m"}]}`)
-	defer cleanup()
-	g.get("192.0.2.1", "http://a/")
-	l, r, w := prepared(g, "192.0.2.1")
-	refused := testing.AllocsPerRun(200, func() {
-		clear(w.Header())
-		if err := l.ServeHTTP(w, r, nil); err != nil {
-			t.Fatal(err)
-		}
-	})
-	require.LessOrEqual(t, refused, 1.0, "the memory of the fields")
+	for _, zone := range []string{`"name": "often", "rate": "1/m"`, `"name": "often-penalty", "rate": "1/m", "penalty": "5s"`} {
+		g, cleanup := newRig(t, `{"zones": [{`+zone+`}]}`)
+		defer cleanup()
+		g.get("192.0.2.1", "http://a/")
+		l, r, w := prepared(g, "192.0.2.1")
+		refused := testing.AllocsPerRun(200, func() {
+			clear(w.Header())
+			if err := l.ServeHTTP(w, r, nil); err != nil {
+				t.Fatal(err)
+			}
+		})
+		require.LessOrEqual(t, refused, 1.0, "the memory of the fields: %s", zone)
+	}
 }
 
 func TestAllowedAllocatesNothing(t *testing.T) {

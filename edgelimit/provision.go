@@ -2,6 +2,7 @@ package edgelimit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -356,12 +357,17 @@ func (z *Zone) newLimit(factor int) (*gcra.Limit, time.Duration, error) {
 	case z.Rate != (Rate{}):
 		limit, err = gcra.Rate(float64(z.Rate.N)*float64(factor), z.Rate.Per, z.Burst*factor)
 		per = time.Duration(float64(z.Rate.Per) * float64(z.Burst) / float64(z.Rate.N))
+		if errors.Is(err, gcra.ErrRate) {
+			return nil, 0, fmt.Errorf("rate: invalid value %q: must be at most 1000000 per second", z.Rate)
+		}
 		if err != nil {
 			return nil, 0, fmt.Errorf("rate %s, burst %d: %w", z.Rate, z.Burst, err)
 		}
 	case z.Window != (Rate{}):
 		per = z.Window.Per
-		if limit, err = gcra.Window(z.Window.N*factor, per); err != nil {
+		if limit, err = gcra.Window(z.Window.N*factor, per); errors.Is(err, gcra.ErrSpan) {
+			return nil, 0, fmt.Errorf("window: invalid value %q: must be at most 208 days long", z.Window)
+		} else if err != nil {
 			return nil, 0, fmt.Errorf("window %s: %w", z.Window, err)
 		}
 	default:

@@ -27,6 +27,9 @@ func (r Rate) String() string {
 			unit = unit[:len(unit)-2]
 		}
 	}
+	if day := units["d"]; r.Per > day && r.Per%day == 0 {
+		unit = strconv.FormatInt(int64(r.Per/day), 10) + "d"
+	}
 	for name, d := range units {
 		if d == r.Per {
 			unit = name

@@ -22,6 +22,8 @@ func TestParseRate(t *testing.T) {
 		"3/1m":   {Rate{3, time.Minute}, "3/m", 3},
 		"5/15m":  {Rate{5, 15 * time.Minute}, "5/15m", 5},
 		"5/2h":   {Rate{5, 2 * time.Hour}, "5/2h", 5},
+		"5/48h":  {Rate{5, 48 * time.Hour}, "5/2d", 5},
+		"5/36h":  {Rate{5, 36 * time.Hour}, "5/36h", 5},
 		"7/50ms": {Rate{7, 50 * time.Millisecond}, "7/50ms", 14},
 	} {
 		got, err := ParseRate(text)

@@ -89,7 +89,7 @@ func TestFallback(t *testing.T) {
 		body          string
 	}{
 		"status":             {"status 502", "", 502, ""},
-		"nothing":            {"fallback", "", 503, ""},
+		"status of its own":  {"fallback 202", "", 202, ""},
 		"body":               {`fallback "We are back soon."`, "", 503, "We are back soon."},
 		"body and status":    {`fallback "Sorry, {http.request.host}" 200`, "", 200, "Sorry, 127.0.0.1"},
 		"block":              {"fallback {\nheader X-From fallback\nrespond \"from a block\" 203\n}", "", 203, "from a block"},

@@ -161,8 +161,8 @@ func TestPurgeCommand(t *testing.T) {
 		out  string
 		want []string
 	}{
-		{[]string{"http://" + c.host() + "/blog"}, "purged 1 stored responses\n", []string{"/blog"}},
-		{[]string{"--tag", "red"}, "purged 1 stored responses\n", []string{"/tagged"}},
+		{[]string{"http://" + c.host() + "/blog"}, "purged 1 stored response\n", []string{"/blog"}},
+		{[]string{"--tag", "red"}, "purged 1 stored response\n", []string{"/tagged"}},
 		{[]string{"--prefix", "/blog"}, "purged 3 stored responses\n", []string{"/blog", "/blog/", "/blog/2024?page=2"}},
 		{[]string{"--all"}, "purged 9 stored responses\n", purgePaths},
 	} {

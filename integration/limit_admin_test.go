@@ -152,7 +152,7 @@ func TestAdminRefusesWhatMakesNoSense(t *testing.T) {
 	}{
 		{http.MethodGet, "/edge/limit/key", nil, 400, "want key or id"},
 		{http.MethodGet, "/edge/limit/key?zone=none&key=a", nil, 404, `none named \"none\"`},
-		{http.MethodGet, "/edge/limit/key?key=127.0.0.1&key=b", nil, 400, "2 values"},
+		{http.MethodGet, "/edge/limit/key?key=127.0.0.1&key=b", nil, 400, "want 1 value, got 2"},
 		{http.MethodGet, "/edge/limit/key?id=xyz", nil, 400, `\"xyz\"`},
 		{http.MethodGet, "/edge/limit/top?limit=0", nil, 400, `\"0\"`},
 		{http.MethodGet, "/edge/limit/top?limit=1e9", nil, 400, `\"1e9\"`},

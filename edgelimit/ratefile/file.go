@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -62,6 +63,8 @@ const (
 	MaxRate = 1e6
 )
 
+const wantRate = "requests per second, such as 5 or 0.5, from 0.0000001 to 1000000"
+
 // MaxSize is the most that Parse reads, in bytes.
 const MaxSize = 1 << 20
 
@@ -77,7 +80,7 @@ func Parse(text []byte) (*File, error) {
 	if err := d.Decode(f); errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("there are no rules")
 	} else if err != nil {
-		return nil, err
+		return nil, fault(text, err)
 	}
 	if err := d.Decode(new(File)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("there is more than one document")
@@ -130,7 +133,7 @@ func (r *Rule) check() error {
 	case strings.ContainsAny(r.PathPrefix, "*{"):
 		return fmt.Errorf("path_prefix: invalid value %q: takes no wildcards", r.PathPrefix)
 	case !(r.Rate >= MinRate) || r.Rate > MaxRate:
-		return fmt.Errorf("rate: invalid value %v: must be from %v to %v", r.Rate, MinRate, MaxRate)
+		return fmt.Errorf("rate: invalid value %s: want %s", strconv.FormatFloat(r.Rate, 'f', -1, 64), wantRate)
 	case r.Burst == nil:
 		twice := max(1, int(2*r.Rate))
 		r.Burst = &twice

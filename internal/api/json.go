@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -48,7 +50,33 @@ func ReadJSON(r *http.Request, v any) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		status = http.StatusRequestEntityTooLarge
 	}
-	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf("reading request body: %w", err)}
+	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf("reading request body: %w", inWords(err))}
+}
+
+// inWords says what is wrong with a value without the names of Go's types.
+func inWords(err error) error {
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	want := "another type"
+	switch wrong.Type.Kind() {
+	case reflect.String:
+		want = "a string"
+	case reflect.Bool:
+		want = "true or false"
+	case reflect.Slice, reflect.Array:
+		want = "a list"
+	case reflect.Struct, reflect.Map:
+		want = "an object"
+	case reflect.Int, reflect.Int64, reflect.Float64:
+		want = "a number"
+	default:
+	}
+	if wrong.Field == "" {
+		return fmt.Errorf("got %s, want %s", wrong.Value, want)
+	}
+	return fmt.Errorf("%s: got %s, want %s", wrong.Field, wrong.Value, want)
 }
 
 // trailing fails when anything but space follows the decoded value.

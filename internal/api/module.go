@@ -24,9 +24,13 @@ func (Module) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Routes returns one admin route per registered path.
+// root is the path that lists the routes; below it is nothing but routes.
+const root = "/edge/"
+
+// Routes returns one admin route per registered path, and one for all other paths
+// below /edge/.
 func (*Module) Routes() []caddy.AdminRoute {
-	var routes []caddy.AdminRoute
+	routes := []caddy.AdminRoute{{Pattern: root, Handler: index{}}}
 	for _, route := range Routes() {
 		// Routes are ordered by path, so those of one path are neighbours.
 		if n := len(routes); n > 0 && routes[n-1].Pattern == route.Path {
@@ -42,6 +46,36 @@ func (*Module) Routes() []caddy.AdminRoute {
 // (RFC 9110 section 15.5.6).
 func Handler(path string) caddy.AdminHandler {
 	return methods(registered.at(path))
+}
+
+// index lists the routes, and answers for paths that have none.
+type index struct{}
+
+// indexReply is the body of GET /edge/.
+type indexReply struct {
+	Routes []routeReply `json:"routes"`
+}
+
+type routeReply struct {
+	Method string `json:"method"`
+	Path   string `json:"path"`
+	Role   string `json:"role"`
+}
+
+// ServeHTTP implements caddy.AdminHandler.
+func (index) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path != root {
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no route %s: GET %s lists them", r.URL.Path, root)}
+	}
+	return methods{{Method: http.MethodGet, Path: root, Handle: serveIndex}}.ServeHTTP(w, r)
+}
+
+func serveIndex(w http.ResponseWriter, _ *http.Request) error {
+	reply := indexReply{Routes: []routeReply{}}
+	for _, route := range Routes() {
+		reply.Routes = append(reply.Routes, routeReply{route.Method, route.Path, route.Role.String()})
+	}
+	return WriteJSON(w, reply)
 }
 
 // methods are the routes of one path.
@@ -70,4 +104,5 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 var (
 	_ caddy.AdminRouter  = (*Module)(nil)
 	_ caddy.AdminHandler = (methods)(nil)
+	_ caddy.AdminHandler = index{}
 )

@@ -40,7 +40,9 @@ func TestModule(t *testing.T) {
 	info, err := caddy.GetModule("admin.api.edge")
 	require.NoError(t, err)
 	routes := info.New().(caddy.AdminRouter).Routes()
-	require.Len(t, routes, 2)
+	require.Len(t, routes, 3)
+	require.Equal(t, "/edge/", routes[0].Pattern)
+	routes = routes[1:]
 	require.Equal(t, "/edge/test", routes[0].Pattern)
 	require.Equal(t, "/edge/test2", routes[1].Pattern)
 
@@ -57,6 +59,53 @@ func TestModule(t *testing.T) {
 	require.Equal(t, "GET, HEAD, POST", w.Header().Get("Allow"))
 	err = routes[1].Handler.ServeHTTP(w, httptest.NewRequest(http.MethodHead, "/edge/test2", nil))
 	requireStatus(t, err, http.StatusMethodNotAllowed)
+}
+
+// TestIndex: below /edge/ whatever is no route is an error in JSON, and the root
+// tells the routes.
+func TestIndex(t *testing.T) {
+	mux := http.NewServeMux()
+	var fault error
+	for _, route := range new(api.Module).Routes() {
+		mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) { fault = route.Handler.ServeHTTP(w, r) })
+	}
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/edge/", nil))
+	require.NoError(t, fault)
+	require.JSONEq(t, `{"routes": [{"method": "GET", "path": "/edge/test", "role": "read"}, {"method": "POST", "path": "/edge/test", "role": "operate"},
+		{"method": "DELETE", "path": "/edge/test2", "role": "operate"}]}`, w.Body.String())
+	for _, path := range []string{"/edge/nothing", "/edge/test/", "/edge/test/more"} {
+		mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
+		requireStatus(t, fault, http.StatusNotFound)
+		require.ErrorContains(t, fault, "there is no route "+path+": GET /edge/ lists them")
+	}
+	mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/edge/", nil))
+	requireStatus(t, fault, http.StatusMethodNotAllowed)
+}
+
+// TestReadJSONInWords: errors about types are in the terms of JSON.
+func TestReadJSONInWords(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"count": "3"}`:          "reading request body: count: got string, want a number",
+		`{"tags": "a"}`:           "reading request body: tags: got string, want a list",
+		`{"tags": [1]}`:           "reading request body: tags: got number, want a string",
+		`{"soft": 1}`:             "reading request body: soft: got number, want true or false",
+		`{"inner": []}`:           "reading request body: inner: got array, want an object",
+		`{"inner": {"name": {}}}`: "reading request body: inner.name: got object, want a string",
+		`[]`:                      "reading request body: got array, want an object",
+		`{"tgas": "a"}`:           `reading request body: unknown field "tgas"`,
+	} {
+		var v struct {
+			Count int      `json:"count"`
+			Tags  []string `json:"tags"`
+			Soft  bool     `json:"soft"`
+			Inner struct {
+				Name *string `json:"name"`
+			} `json:"inner"`
+		}
+		err := api.ReadJSON(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)), &v)
+		require.EqualError(t, err, want, body)
+	}
 }
 
 func TestReadJSON(t *testing.T) {

@@ -1,6 +1,7 @@
 package cfparse
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -15,21 +16,43 @@ func (p *Parser) Duration(option string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	d, err := p.duration(option, word)
-	if err == nil && d == 0 {
-		err = p.Errf(option, "invalid duration %q: must be above zero", word)
+	d, err := ParseDuration(word)
+	if err != nil {
+		return 0, p.Errf(option, "%w", err)
 	}
-	return d, err
+	return d, nil
 }
 
-// DurationOrOff is like Duration but also accepts "off" and 0, which both
-// yield 0.
+// Off is what DurationOrOff returns for off, and what stands for it in JSON, where
+// zero is the default.
+const Off = -1
+
+// DurationOrOff is like Duration but also accepts "off", which yields Off.
 func (p *Parser) DurationOrOff(option string) (time.Duration, error) {
 	word, err := p.one(option)
-	if err != nil || word == "off" {
+	if err != nil {
 		return 0, err
 	}
-	return p.duration(option, word)
+	if word == "off" {
+		return Off, nil
+	}
+	d, err := ParseDuration(word)
+	if err != nil {
+		return 0, p.Errf(option, "%w, or off", err)
+	}
+	return d, nil
+}
+
+// ParseDuration parses a duration above zero. The error names the value.
+func ParseDuration(word string) (time.Duration, error) {
+	d, err := caddy.ParseDuration(word)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("invalid duration %q: want one such as 90s, 1h30m or 7d", word)
+	case d <= 0:
+		return 0, fmt.Errorf("invalid duration %q: must be above zero", word)
+	}
+	return d, nil
 }
 
 // Size expects one number of bytes above zero: 4096, 64KiB (1024 based) or
@@ -42,7 +65,7 @@ func (p *Parser) Size(option string) (int64, error) {
 	size, err := humanize.ParseBytes(word)
 	switch {
 	case err != nil:
-		return 0, p.Errf(option, "invalid size %q: %w", word, err)
+		return 0, p.Errf(option, "invalid size %q: want bytes, such as 4096, 64KiB or 256MiB", word)
 	case size == 0:
 		return 0, p.Errf(option, "invalid size %q: must be above zero", word)
 	case size > math.MaxInt64:
@@ -79,16 +102,4 @@ func (p *Parser) Ratio(option string) (float64, error) {
 		return 0, p.Errf(option, "invalid ratio %q: must be from 0 to 1", word)
 	}
 	return f, nil
-}
-
-// duration parses word and refuses negative values.
-func (p *Parser) duration(option, word string) (time.Duration, error) {
-	d, err := caddy.ParseDuration(word)
-	if err != nil {
-		return 0, p.Errf(option, "invalid duration %q: %w", word, err)
-	}
-	if d < 0 {
-		return 0, p.Errf(option, "invalid duration %q: must not be negative", word)
-	}
-	return d, nil
 }

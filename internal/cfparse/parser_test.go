@@ -41,23 +41,25 @@ func TestValues(t *testing.T) {
 		{"opt 90s", duration, 90 * time.Second, ""},
 		{"opt 7d", duration, 7 * 24 * time.Hour, ""},
 		{"opt 7d {\nx\n}", duration, 7 * 24 * time.Hour, ""},
-		{"opt abc", duration, nil, `edge_cache: opt: invalid duration "abc": `},
+		{"opt abc", duration, nil, `edge_cache: opt: invalid duration "abc": want one such as 90s, 1h30m or 7d, at Testfile:1`},
 		{"opt 0", duration, nil, `edge_cache: opt: invalid duration "0": must be above zero`},
-		{"opt -1s", duration, nil, `invalid duration "-1s": must not be negative`},
+		{"opt -1s", duration, nil, `invalid duration "-1s": must be above zero`},
 		{"opt off", duration, nil, `invalid duration "off"`},
 		{"opt", duration, nil, "edge_cache: opt: needs a value"},
 		{"opt 1s 2s", duration, nil, `edge_cache: opt: needs exactly one value, got "1s" "2s"`},
-		{"opt off", durationOrOff, time.Duration(0), ""},
-		{"opt 0", durationOrOff, time.Duration(0), ""},
+		{"opt off", durationOrOff, time.Duration(cfparse.Off), ""},
+		{"opt 0", durationOrOff, nil, `edge_cache: opt: invalid duration "0": must be above zero, or off`},
+		{"opt never", durationOrOff, nil, `invalid duration "never": want one such as 90s, 1h30m or 7d, or off`},
 		{"opt 1m", durationOrOff, time.Minute, ""},
-		{"opt -1m", durationOrOff, nil, "must not be negative"},
+		{"opt -1m", durationOrOff, nil, "must be above zero, or off"},
 		{"opt", durationOrOff, nil, "needs a value"},
 		{"opt 64KiB", size, int64(64 << 10), ""},
 		{"opt 64KB", size, int64(64_000), ""},
 		{"opt 1", size, int64(1), ""},
 		{"opt 0", size, nil, `edge_cache: opt: invalid size "0": must be above zero`},
 		{"opt 9EiB", size, nil, "too large"},
-		{"opt x", size, nil, `invalid size "x"`},
+		{"opt lots", size, nil, `edge_cache: opt: invalid size "lots": want bytes, such as 4096, 64KiB or 256MiB, at`},
+		{"opt 10XB", size, nil, `invalid size "10XB": want bytes`},
 		{"opt", size, nil, "needs a value"},
 		{"opt 10", integer, int64(10), ""},
 		{"opt -1", integer, int64(-1), ""},
@@ -133,7 +135,7 @@ func FuzzNumbers(f *testing.F) {
 		d, err := at().Duration("opt")
 		check(d > 0, err)
 		d, err = at().DurationOrOff("opt")
-		check(d >= 0, err)
+		check(d > 0 || d == cfparse.Off && value == "off", err)
 		size, err := at().Size("opt")
 		check(size > 0, err)
 		n, err := at().Int("opt", -5, math.MaxInt32)

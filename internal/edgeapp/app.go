@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/internal/promreg"
 )
@@ -18,6 +19,9 @@ func init() {
 
 // DefaultMemory is the memory budget of a config that names none: 256 MiB.
 const DefaultMemory = 256 << 20
+
+// tinyMemory is the budget below which the unit was most likely forgotten.
+const tinyMemory = 1 << 20
 
 // App holds the budgets that all features share. It exists with its defaults in
 // every config that uses a feature, configured or not.
@@ -41,7 +45,7 @@ type App struct {
 	events  *caddyevents.App
 	onStart []func() error
 	claims  map[string]string
-	asks    map[*reverseproxy.Handler]bool // see Asks
+	asks    map[*reverseproxy.Handler]*asking // see Asks
 	// checkOnce reads the routes.
 	checkOnce func() error
 }
@@ -60,6 +64,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.checkOnce = sync.OnceValue(a.checkRoutes)
 	if a.Memory == 0 {
 		a.Memory = DefaultMemory
+	}
+	if a.Memory > 0 && a.Memory < tinyMemory {
+		ctx.Logger().Warn("memory is so little that next to nothing can be stored; was a unit forgotten, as in 256MiB?", zap.Int64("memory", a.Memory))
 	}
 	if err := a.loadEvents(); err != nil {
 		return fmt.Errorf("loading the events app: %w", err)

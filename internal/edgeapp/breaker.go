@@ -42,9 +42,29 @@ type ProxiesBehind struct {
 // Provision.
 func (a *App) Asks(h *reverseproxy.Handler, own bool) {
 	if a.asks == nil {
-		a.asks = make(map[*reverseproxy.Handler]bool)
+		a.asks = make(map[*reverseproxy.Handler]*asking)
 	}
-	a.asks[h] = own
+	a.asks[h] = &asking{own: own}
+}
+
+// asking is what is known of a proxy that asks.
+type asking struct {
+	own   bool   // the policy is the proxy's own
+	place string // the server and the place in its routes, of the first way to it
+}
+
+// PlaceOf returns the server and the place in its routes of a proxy whose policy asks,
+// such as "srv0: routes/0/handle/1 (host example.com)"; "" when no config that runs has
+// it where the app can see it.
+func PlaceOf(h *reverseproxy.Handler) string {
+	live.mu.Lock()
+	defer live.mu.Unlock()
+	for _, a := range slices.Backward(live.started) {
+		if of := a.asks[h]; of != nil && of.place != "" {
+			return of.place
+		}
+	}
+	return ""
 }
 
 // breaker is one point at which requests go through a BreakerNode.
@@ -120,7 +140,10 @@ func (fs flows) pass(p passage) flows {
 
 // guardedProxy notes a proxy for the breakers in front.
 func (w *walk) guardedProxy(h *reverseproxy.Handler, in flows) {
-	own, asks := w.asks[h]
+	of, asks := w.asks[h]
+	if asks && of.place == "" {
+		of.place = w.server + ": " + w.place()
+	}
 	for _, b := range w.breakers {
 		p, ok := w.passageFrom(b, in)
 		if !ok {
@@ -135,7 +158,7 @@ func (w *walk) guardedProxy(h *reverseproxy.Handler, in flows) {
 			b.behind.Cached = append(b.behind.Cached, at)
 		case !asks:
 			b.behind.Plain = append(b.behind.Plain, at)
-		case !own:
+		case !of.own:
 			b.behind.Bound = append(b.behind.Bound, at)
 		}
 	}

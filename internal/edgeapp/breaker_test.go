@@ -183,7 +183,7 @@ func TestBreakersInTheWay(t *testing.T) {
 			err := startErr(t, adapt(t, "http://example.com {\n"+test.site+"\n}"))
 			requireFaults(t, err, test.want)
 			if err != nil {
-				require.True(t, strings.HasPrefix(err.Error(), "http server srv0: edge_breaker at "), "%v", err)
+				require.True(t, strings.HasPrefix(err.Error(), "http server srv0 (see caddy adapt): edge_breaker at "), "%v", err)
 			}
 		})
 	}

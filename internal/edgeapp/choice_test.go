@@ -260,7 +260,7 @@ func TestChoiceBehindTheCache(t *testing.T) {
 				fake_cache query=page
 				reverse_proxy 127.0.0.1:1
 			}
-		}`, []string{"chosen by [(*caddyhttp.MatchQuery"}},
+		}`, []string{`chosen by query {"`}},
 		{"caches chosen by a header that is in the key", `http://a.test {
 			@beta header X-Beta 1
 			handle @beta {

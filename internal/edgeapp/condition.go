@@ -172,15 +172,16 @@ func identity(m any) string {
 		// Provisioned state is unexported and thus left out.
 		config, err := json.Marshal(m)
 		if err != nil {
-			return fmt.Sprintf("%T %p", m, m)
+			return fmt.Sprintf("%s %p", moduleName(m), m)
 		}
-		return fmt.Sprintf("%T %s", m, config)
+		return moduleName(m) + " " + string(config)
 	}
 	var sets []string
 	for _, set := range not.MatcherSets {
 		sets = append(sets, setIdentity(set))
 	}
-	return "not " + strings.Join(sets, " or ")
+	// The parentheses are needed: "not (a) or b" is something else.
+	return "not (" + strings.Join(sets, " or ") + ")"
 }
 
 // setIdentity does not depend on the order of the matchers, which Caddy reads
@@ -189,6 +190,9 @@ func setIdentity(set []any) string {
 	var ids []string
 	for _, m := range set {
 		ids = append(ids, identity(m))
+	}
+	if len(ids) == 1 {
+		return ids[0]
 	}
 	slices.Sort(ids)
 	return "(" + strings.Join(ids, " and ") + ")"

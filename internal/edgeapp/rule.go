@@ -1,7 +1,6 @@
 package edgeapp
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -132,10 +131,10 @@ func (w *walk) checkNamespaces() {
 func difference(a, b *cache) string {
 	switch {
 	case a.selector == "":
-		return fmt.Sprintf("[%s]", b.selector)
+		return b.selector
 	case b.selector == "":
-		return fmt.Sprintf("[%s]", a.selector)
+		return a.selector
 	default:
-		return fmt.Sprintf("[%s] and [%s]", b.selector, a.selector)
+		return b.selector + " and " + a.selector
 	}
 }

@@ -50,8 +50,9 @@ func (a *App) checkRoutes() error {
 	return errors.Join(faults...)
 }
 
-// checkServer returns the faults of one provisioned server.
-func checkServer(name string, server *caddyhttp.Server, asks map[*reverseproxy.Handler]bool) []error {
+// checkServer returns the faults of one provisioned server, and notes where the proxies
+// are that ask.
+func checkServer(name string, server *caddyhttp.Server, asks map[*reverseproxy.Handler]*asking) []error {
 	w := &walk{server: name, named: server.NamedRoutes, asks: asks}
 	w.at("routes", func() { w.routes(server.Routes, w.start()) })
 	if server.Errors != nil {
@@ -70,7 +71,7 @@ func checkServer(name string, server *caddyhttp.Server, asks map[*reverseproxy.H
 type walk struct {
 	server   string
 	named    map[string]*caddyhttp.Route
-	asks     map[*reverseproxy.Handler]bool // see App.Asks
+	asks     map[*reverseproxy.Handler]*asking // see App.Asks
 	invoking []string
 
 	// where, within, around and failures describe the present point: its place
@@ -255,7 +256,7 @@ func (w *walk) place() string {
 }
 
 func (w *walk) fault(format string, args ...any) {
-	err := fmt.Errorf("http server %s: %w", w.server, fmt.Errorf(format, args...))
+	err := fmt.Errorf("http server %s (see caddy adapt): %w", w.server, fmt.Errorf(format, args...))
 	if !slices.ContainsFunc(w.faults, func(have error) bool { return have.Error() == err.Error() }) {
 		w.faults = append(w.faults, err)
 	}

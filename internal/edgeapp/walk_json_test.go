@@ -67,7 +67,7 @@ func TestRoutesOfJSON(t *testing.T) {
 		{"caches of which a header chooses the first", `"routes": [
 			{` + client + `, "handle": [` + cache + `, ` + answer + `]},
 			{"handle": [` + cache + `, ` + answer + `]}
-		]`, []string{"chosen by [(*caddyhttp.MatchClientIP"}},
+		]`, []string{`chosen by client_ip {"`}},
 		{"caches of which a path chooses the first", `"routes": [
 			{"match": [{"path_regexp": {"pattern": "^/a"}, "client_ip": {"ranges": ["192.0.2.0/24"]}}], "handle": [` + cache + `, ` + answer + `]},
 			{"match": [{"not": [{"path_regexp": {"pattern": "^/a"}}]}], "handle": [` + cache + `, ` + answer + `]}

@@ -62,7 +62,7 @@ func TestLeakRespondBehindCache(t *testing.T) {
 			{"handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "127.0.0.1:1"}]}]}
 		]
 	}}}}}`)
-	require.ErrorContains(t, err, "http server edge: respond at routes/1/handle/0 depends on the client (remote_ip) and stands behind edge_cache at routes/0/handle/0")
+	require.ErrorContains(t, err, "http server edge (see caddy adapt): respond at routes/1/handle/0 depends on the client (remote_ip) and stands behind edge_cache at routes/0/handle/0")
 	require.ErrorContains(t, err, "put it in front of edge_cache")
 
 	text := `{
@@ -464,7 +464,7 @@ func TestRoutesOfCaddyfiles(t *testing.T) {
 				fake_cache
 				reverse_proxy 127.0.0.1:2
 			}
-		}`, []string{"chosen by [an error]"}},
+		}`, []string{"chosen by an error, so"}},
 		{"cache in error routes with a namespace", `http://a.test {
 			fake_cache
 			reverse_proxy 127.0.0.1:1
@@ -488,7 +488,7 @@ func TestRoutesOfCaddyfiles(t *testing.T) {
 				fake_cache
 				reverse_proxy 127.0.0.1:2
 			}
-		}`, []string{"chosen by [(*caddyhttp.MatchHeader"}},
+		}`, []string{`chosen by header {"User-Agent":["*Mobile*"]}, so that`}},
 		{"two caches by header with a namespace", `http://a.test {
 			@mobile header User-Agent *Mobile*
 			handle @mobile {

@@ -106,9 +106,10 @@ func (m *Memory) PutReserved(o *object.Object, reserved int64) bool {
 
 // fits reports whether an object of weight w can be stored at all. Otter holds
 // weights as 32 bits, and evicts at once what exceeds its maximum.
-func (m *Memory) fits(w int64) bool {
-	return w <= math.MaxUint32 && uint64(w) <= maximum(m.ledger.Budget())
-}
+func (m *Memory) fits(w int64) bool { return w <= Largest(m.ledger.Budget()) }
+
+// Largest returns what an object may weigh, in bytes, that a budget can hold.
+func Largest(budget int64) int64 { return int64(min(maximum(budget), math.MaxUint32)) }
 
 // Delete implements tier.Tier.
 func (m *Memory) Delete(key string) {
