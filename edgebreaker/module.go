@@ -85,9 +85,9 @@ type Handler struct {
 	RetryMethods []string `json:"retry_methods,omitempty"`
 
 	// HeaderTimeout is the time from the end of the request's body to the header of
-	// the response; below zero: off. Default: 60s.
+	// the response; -1: off. Default: 60s.
 	HeaderTimeout caddy.Duration `json:"header_timeout,omitempty"`
-	// Timeout is the time that an attempt may take in all. Default: off.
+	// Timeout is the time that an attempt may take in all. -1 and the default: off.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
 	// Concurrency is the number of requests that a backend may have at a time,
