@@ -33,7 +33,7 @@ type Plan struct {
 	// Delete are the fields that the client nominated and that nobody else needs.
 	Delete []string
 	// Kept are the fields that the client nominated and that stay.
-	Kept []string
+	Kept   []string
 	change bool
 }
 
