@@ -147,10 +147,10 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := g.claim(app); err != nil {
+	if err := g.provisionOptions(); err != nil {
 		return err
 	}
-	if err := g.provisionOptions(); err != nil {
+	if err := g.claim(app); err != nil {
 		return err
 	}
 	if err := registerGuardMetrics(ctx); err != nil {

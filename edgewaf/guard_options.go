@@ -38,12 +38,6 @@ var DefaultMethods = []string{
 
 // claim fails when another handler of this name is defined otherwise.
 func (g *Guard) claim(app *edgeapp.App) error {
-	if g.Name == "" {
-		g.Name = DefaultName
-	}
-	if strings.Trim(g.Name, "-_.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-		return fmt.Errorf("edge_guard: name: invalid value %q: want letters, digits, dots, - and _", g.Name)
-	}
 	definition, err := json.Marshal(g)
 	if err != nil {
 		return err
@@ -53,7 +47,7 @@ func (g *Guard) claim(app *edgeapp.App) error {
 
 // provisionOptions checks what needs no files, and fills in defaults.
 func (g *Guard) provisionOptions() error {
-	for _, step := range []func() error{g.provisionChecks, g.provisionMethods, g.provisionSizes, g.provisionHosts, g.provisionFields, g.provisionWords} {
+	for _, step := range []func() error{g.provisionName, g.provisionChecks, g.provisionMethods, g.provisionSizes, g.provisionHosts, g.provisionFields, g.provisionWords} {
 		if err := step(); err != nil {
 			return fmt.Errorf("edge_guard: %w", err)
 		}
@@ -62,6 +56,16 @@ func (g *Guard) provisionOptions() error {
 		return fmt.Errorf("edge_guard: security_headers: %w", err)
 	}
 	g.target = target.Options{DotSegments: g.DotSegments, Slashes: g.MergeSlashes}
+	return nil
+}
+
+func (g *Guard) provisionName() error {
+	if g.Name == "" {
+		g.Name = DefaultName
+	}
+	if strings.Trim(g.Name, "-_.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return fmt.Errorf("name: invalid value %q: want letters, digits, dots, - and _", g.Name)
+	}
 	return nil
 }
 

@@ -22,7 +22,8 @@ import (
 
 func TestMain(m *testing.M) {
 	reloadtest.Context() // its goroutines last as long as the process
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+	// What keeps the lock files of the storage fresh ends some seconds later.
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
 }
 
 // rig is a provisioned guard in front of an origin that is a function.
