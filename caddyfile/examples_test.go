@@ -96,6 +96,15 @@ var examples = map[string]example{
 			{"/missing", "", 404, cacheStatus("edge; fwd=uri-miss; stored; ttl=30")},
 		},
 	},
+	"guarded.caddyfile": {
+		"http://:8080", withOrigin("127.0.0.1:9000"), []step{
+			{"/plain", "Host: localhost", 200, map[string][]string{"X-Content-Type-Options": {"nosniff"}, "Server": {"app"}}},
+			{"/plain", "Host: other.example", 421, map[string][]string{"X-Content-Type-Options": {"nosniff"}}},
+			{"/a/%2e%2e/plain", "Host: localhost", 400, map[string][]string{"Content-Type": {"text/plain"}}},
+			{"//%69nternal//x", "Host: localhost", 404, nil},
+			{"TRACE /plain", "Host: localhost", 405, map[string][]string{"Allow": {"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}}},
+		},
+	},
 	"backends.caddyfile": {
 		"example.com", withBackends, slices.Repeat([]step{{"/plain", "", 200, nil}}, 12),
 	},
