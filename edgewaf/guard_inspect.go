@@ -15,6 +15,9 @@ import (
 // first.
 func (v *visit) inspect() check {
 	g, r := v.guard, v.r
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 && !(g.Chunked == ChunkedTrusted && v.trusted()) && v.repairs(checkFraming) {
+		v.close = true // whatever the response is
+	}
 	if g.policy != nil && v.level(checkAccess) != levelOff && !g.policy.Decide(v.client) && v.fails(checkAccess) {
 		return checkAccess
 	}
@@ -25,11 +28,9 @@ func (v *visit) inspect() check {
 	}
 	v.cleanConnection()
 	if g.MaxBody > 0 && r.ContentLength > g.MaxBody && v.fails(checkBodySize) {
-		// The rest of the body is not read.
-		v.close = r.ProtoMajor == 1
 		return checkBodySize
 	}
-	v.frame()
+	v.watchBody()
 	return noCheck
 }
 
@@ -202,12 +203,9 @@ func (v *visit) cleanConnection() {
 	}
 }
 
-// frame watches the body, and has the connection closed behind a chunked one.
-func (v *visit) frame() {
+// watchBody looks at the body while it is read.
+func (v *visit) watchBody() {
 	g, r := v.guard, v.r
-	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 && !(g.Chunked == ChunkedTrusted && v.trusted()) && v.repairs(checkFraming) {
-		v.close = true
-	}
 	if r.Body == nil || r.Body == http.NoBody {
 		return
 	}

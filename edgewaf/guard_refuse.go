@@ -25,10 +25,15 @@ func (v *visit) refuse(c check) error {
 	v.fields(header)
 	if status := checkTable[c].status; v.byError() {
 		v.describe(header, c)
+		v.dropBody()
 		return caddyhttp.Error(status, refusals[c])
 	}
 	v.writer.wrote = true
 	v.write(v.writer.ResponseWriter, c)
+	if v.close {
+		_ = http.NewResponseController(v.writer.ResponseWriter).Flush()
+		v.dropBody()
+	}
 	return nil
 }
 

@@ -260,6 +260,14 @@ func TestFraming(t *testing.T) {
 			require.Equal(t, test.close, w.Header().Get("Connection") == "close", "an error of the handler behind")
 		})
 	}
+	t.Run("a refusal", func(t *testing.T) {
+		g := newRig(t, "")
+		w := g.requireRefused(t, chunked(request("TRACE", "/"), body(4)), checkMethod, 405)
+		require.Equal(t, "close", w.Header().Get("Connection"))
+		g = newRig(t, `"respond": "error"`)
+		w = g.do(chunked(request("TRACE", "/"), body(4)))
+		require.Equal(t, "close", w.Header().Get("Connection"))
+	})
 	t.Run("a broken body", func(t *testing.T) {
 		g := newRig(t, `"chunked": "trusted"`)
 		g.trusted = true

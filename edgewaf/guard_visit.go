@@ -145,11 +145,21 @@ func (v *visit) finish(err error) error {
 			}
 		}
 	}
+	v.dropBody()
 	if !v.writer.wrote {
 		// Error routes, and net/http for who writes nothing, do so in front of this writer.
 		v.fields(v.writer.Header())
 	}
 	return err
+}
+
+// dropBody gives up what is left of a body when the connection is closed behind it.
+// net/http then leaves the client the time to read the response, instead of resetting the
+// connection because of bytes that nobody has read.
+func (v *visit) dropBody() {
+	if v.close && v.r.ProtoMajor == 1 && v.r.Body != nil {
+		_ = v.r.Body.Close()
+	}
 }
 
 // address is the client's as bytes, all zero if there is none.

@@ -105,7 +105,7 @@ func TestGuardASNAndCountry(t *testing.T) {
 	require.Equal(t, "default: access is in mode enforce\n", result.Stdout, result.Stderr)
 	require.Equal(t, http.StatusForbidden, c.from("127.0.0.5"))
 	result = harness.Run(t, "edge", "guard", "checks", "--address", c.AdminAddr())
-	require.Contains(t, result.Stdout, "default\taccess               enforce 3 found\n")
+	require.Contains(t, result.Stdout, "default\taccess               enforce 4 found\n")
 	require.NotZero(t, harness.Run(t, "edge", "guard", "mode", "nonsense", "off", "--address", c.AdminAddr()).ExitCode)
 }
 

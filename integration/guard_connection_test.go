@@ -67,21 +67,16 @@ func TestGuardHopByHopAbuse(t *testing.T) {
 
 // switching switches protocols and sends back what comes.
 func switching(protocol string) origin.Reply {
-	return origin.Reply{
-		Status: http.StatusSwitchingProtocols, Headers: []string{"Connection: Upgrade", "Upgrade: " + protocol},
-		Takeover: func(_ net.Conn, rw *bufio.ReadWriter) {
-			for {
-				line, err := rw.ReadString('\n')
-				if err != nil {
-					return
-				}
-				_, _ = rw.WriteString(line)
-				if rw.Flush() != nil {
-					return
-				}
+	return origin.Reply{Takeover: func(_ net.Conn, rw *bufio.ReadWriter) {
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n")
+		for rw.Flush() == nil {
+			line, err := rw.ReadString('\n')
+			if err != nil {
+				return
 			}
-		},
-	}
+			_, _ = rw.WriteString(line)
+		}
+	}}
 }
 
 // TestGuardUpgrades: WebSockets and tunnels pass, also when the client nominates more, and

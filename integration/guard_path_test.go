@@ -18,9 +18,9 @@ import (
 const secrets = `
 	@admin path /admin /admin/*
 	respond @admin "denied" 403
-	@regexp path_regexp ^/secret(/|$)
+	@regexp path_regexp (?i)^/secret(/|$)
 	respond @regexp "denied" 403
-	handle /private/* {
+	handle /private* {
 		error "denied" 403
 	}
 `

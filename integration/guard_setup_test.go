@@ -23,7 +23,7 @@ const guardedSite = `
 			trusted_proxies static 127.0.0.2/32
 		}
 	}
-	{{http "site"}}, {{https "secure"}} {
+	{{http "site"}}, http://:{{port "site"}}, {{https "secure"}} {
 		log
 		{{.guard}}
 		{{.more}}
@@ -36,7 +36,7 @@ const guardedSite = `
 func startGuarded(t *testing.T, guard, more string) *cachedEdge {
 	t.Helper()
 	c := startCaddyfile(t, guardedSite, harness.Vars{"guard": guard, "more": more})
-	c.origin.Handle("/*", text("ok"))
+	c.origin.Handle("*", text("ok"))
 	return c
 }
 
