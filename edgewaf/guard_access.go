@@ -3,6 +3,7 @@ package edgewaf
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -114,10 +115,8 @@ func (g *Guard) provisionRule(p *access.Policy, c *Clients, rule *access.Rule) e
 	if len(c.ASNs) > 0 && p.ASN == nil {
 		return fmt.Errorf("asn: %d: needs asn_database", c.ASNs[0])
 	}
-	for _, n := range c.ASNs {
-		if n == 0 {
-			return fmt.Errorf("asn: invalid ASN 0")
-		}
+	if slices.Contains(c.ASNs, 0) {
+		return fmt.Errorf("asn: invalid ASN 0")
 	}
 	rule.ASNs = c.ASNs
 	if len(c.Countries) > 0 && p.Country == nil {

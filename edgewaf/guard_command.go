@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -70,13 +71,13 @@ func lookupCommand() *cobra.Command {
 			if d.Allowed {
 				verdict = "allowed"
 			}
-			out := fmt.Sprintf("%s %s: %s", d.Address, verdict, d.By)
-			for _, part := range []string{d.List, d.File, d.Entry} {
-				if part != "" {
-					out += " " + part
+			words := []string{d.Address, verdict + ":", d.By}
+			for _, word := range []string{d.List, d.File, d.Entry} {
+				if word != "" {
+					words = append(words, word)
 				}
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), out)
+			fmt.Fprintln(cmd.OutOrStdout(), strings.Join(words, " "))
 			return nil
 		},
 	}

@@ -15,7 +15,7 @@ import (
 // first.
 func (v *visit) inspect() check {
 	g, r := v.guard, v.r
-	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 && !(g.Chunked == ChunkedTrusted && v.trusted()) && v.repairs(checkFraming) {
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 && (g.Chunked != ChunkedTrusted || !v.trusted()) && v.repairs(checkFraming) {
 		v.close = true // whatever the response is
 	}
 	if g.policy != nil && v.level(checkAccess) != levelOff && !g.policy.Decide(v.client) && v.fails(checkAccess) {
@@ -82,13 +82,13 @@ func (v *visit) inspectSizes() check {
 	}
 	count, size := 1, int64(len("Host")+len(r.Host)+4)
 	for name, values := range r.Header {
+		if v.id != "" && name == g.RequestIDHeader {
+			continue // the id is ours
+		}
 		count += len(values)
 		for _, value := range values {
 			size += int64(len(name) + len(value) + 4)
 		}
-	}
-	if v.id != "" {
-		count-- // the id is ours
 	}
 	if count > g.MaxFields && v.fails(checkFieldCount) {
 		return checkFieldCount

@@ -167,7 +167,7 @@ func TestAdmin(t *testing.T) {
 		require.NotZero(t, l.Entries)
 		require.NotZero(t, l.Bytes)
 		require.False(t, l.Loaded.IsZero())
-		require.Equal(t, 10.0, l.Refresh)
+		require.InDelta(t, 10, l.Refresh, 0)
 		require.Empty(t, l.Error)
 	}
 

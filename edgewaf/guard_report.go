@@ -29,6 +29,7 @@ func (v *visit) fails(c check) bool {
 		return true
 	case levelShadow:
 		v.report(c, actionShadow)
+	case levelOff:
 	}
 	return false
 }

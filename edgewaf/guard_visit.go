@@ -48,14 +48,24 @@ func (v *visit) identify() {
 	if g.RequestID == RequestIDOff {
 		return
 	}
+	// Where there are two guards the first one has decided.
+	if id, ok := caddyhttp.GetVar(v.r.Context(), requestIDVar).(string); ok {
+		v.id = id
+		v.r.Header[g.RequestIDHeader] = []string{id}
+		return
+	}
 	if sent := v.r.Header[g.RequestIDHeader]; g.RequestID == RequestIDAccept && len(sent) == 1 && requestid.Valid(sent[0]) && v.trusted() {
 		v.id = sent[0]
 	} else {
 		v.id = requestid.New(g.version, time.Now())
 		v.r.Header[g.RequestIDHeader] = []string{v.id}
 	}
+	caddyhttp.SetVar(v.r.Context(), requestIDVar, v.id)
 	reqinfo.Log(v.r.Context(), "edge_guard_request_id", v.id)
 }
+
+// requestIDVar is the id's place in Caddy's table of request variables.
+const requestIDVar = "edge_guard.request_id"
 
 // trusted reports whether the peer is one of the server's trusted proxies.
 func (v *visit) trusted() bool {

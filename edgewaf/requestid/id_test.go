@@ -1,7 +1,6 @@
 package requestid
 
 import (
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +13,8 @@ func TestNew(t *testing.T) {
 	seen := make(map[string]bool)
 	for range 1000 {
 		v4, v7 := New(V4, now), New(V7, now)
-		require.Regexp(t, regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`), v4)
-		require.Regexp(t, regexp.MustCompile(`^01234567-89ab-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`), v7)
+		require.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, v4)
+		require.Regexp(t, `^01234567-89ab-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, v7)
 		require.False(t, seen[v4] || seen[v7])
 		seen[v4], seen[v7] = true, true
 		require.True(t, Valid(v4))

@@ -126,14 +126,13 @@ const depth = 8
 
 // read looks at a path as servers may read it: decoded, and decoded again.
 func read(path string) (faults Fault) {
-	text, escaped := decode(path)
+	text, _ := decode(path)
 	faults = look(text)
 	for range depth {
 		if !strings.Contains(text, "%") {
 			return faults
 		}
-		var again string
-		again, escaped = decode(text)
+		again, escaped := decode(text)
 		if again == text {
 			return faults
 		}
