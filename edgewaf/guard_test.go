@@ -199,7 +199,7 @@ func TestBody(t *testing.T) {
 			w.Header().Set("X-Origin", "1")
 			w.WriteHeader(http.StatusOK)
 			_, written = w.Write([]byte("all is well"))
-			return nil
+			return written
 		}
 		w := g.requireRefused(t, chunked(request("POST", "/"), body(4)), checkBodySize, 413)
 		require.Empty(t, w.Header().Get("X-Origin"))

@@ -144,6 +144,8 @@ func (v *visit) finish(err error) error {
 				if !v.writer.replaced { // what was sent is about a part of the body
 					panic(http.ErrAbortHandler)
 				}
+				v.dropBody()
+				return nil // the refusal is the response, whatever the handlers behind say
 			}
 		}
 		if b.failed.Load() && v.r.ProtoMajor == 1 && v.level(checkFraming) == levelEnforce && !v.close {

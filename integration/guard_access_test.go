@@ -67,7 +67,7 @@ func TestGuardListFileIsReadAgain(t *testing.T) {
 	lists := c.guardLists()
 	require.Len(t, lists, 1)
 	require.Equal(t, guardList{File: path, Kind: "list", Error: entry["error"].(string), Entries: 2}, lists[0])
-	require.Equal(t, 1.0, c.Metrics()[fmt.Sprintf(`caddy_edge_guard_list_failing{file=%q}`, path)])
+	require.InDelta(t, 1, c.Metrics()[fmt.Sprintf(`caddy_edge_guard_list_failing{file=%q}`, path)], 0)
 
 	// A configuration with a broken list is rejected, and the one before runs on.
 	err := c.Reload(guardedSite, harness.Vars{"guard": guard})
@@ -153,14 +153,14 @@ func TestGuardRefusals(t *testing.T) {
 	require.Equal(t, "127.0.0.0", entry["client"])
 	require.Equal(t, "enforce", entry["mode"])
 	require.Equal(t, 1, c.countLogs(fault), "once a minute for one client and check")
-	require.Equal(t, 3.0, c.Metrics()[`caddy_edge_guard_checks_total{action="refused",check="method"}`])
+	require.InDelta(t, 3, c.Metrics()[`caddy_edge_guard_checks_total{action="refused",check="method"}`], 0)
 
 	got := c.get("/page;a=b")
 	require.Equal(t, http.StatusOK, got.Status)
 	require.Equal(t, []string{"edge"}, got.Header.Values("Server"))
 	entry = c.WaitLog(isAccess("/page;a=b"))
 	require.Equal(t, "path_parameter", entry["edge_guard_shadow"])
-	require.Equal(t, 1.0, c.Metrics()[`caddy_edge_guard_checks_total{action="shadow",check="path_parameter"}`])
+	require.InDelta(t, 1, c.Metrics()[`caddy_edge_guard_checks_total{action="shadow",check="path_parameter"}`], 0)
 
 	routes := startGuarded(t, "edge_guard {\nsecurity_headers\n}", "handle_errors {\nrespond \"{err.status_code} {http.edge_guard.check} {http.edge_guard.request_id} {http.edge_guard.client_masked}\"\n}")
 	got = routes.do("TRACE", "/", "")

@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"github.com/caddyedge/caddy-edge/integration/harness"
 )
@@ -38,9 +36,9 @@ func readings(path string, parameters bool) (all []string) {
 			} else if name, _, _ := strings.Cut(segment, ";"); name == ".." {
 				segment = name
 			}
-			switch {
-			case segment == "" || segment == ".":
-			case segment == "..":
+			switch segment {
+			case "", ".":
+			case "..":
 				out = out[:max(0, len(out)-1)]
 			default:
 				out = append(out, segment)
@@ -174,34 +172,4 @@ func TestGuardNormalFormIsSeenByAll(t *testing.T) {
 		got = c.Get(p, c.URL("secure")+"/a/%2e%2e/b")
 		require.Equal(t, http.StatusBadRequest, got.Status)
 	})
-}
-
-// TestGuardConnectOverHTTP2 refuses a CONNECT that is not for a WebSocket.
-func TestGuardConnectOverHTTP2(t *testing.T) {
-	t.Parallel()
-	c := startGuarded(t, "edge_guard", "")
-	conn := c.Dial("site")
-	_, err := conn.Write([]byte(http2.ClientPreface))
-	require.NoError(t, err)
-	framer := http2.NewFramer(conn, conn)
-	require.NoError(t, framer.WriteSettings())
-	var block strings.Builder
-	encoder := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "CONNECT"}, {":authority", c.host()}} {
-		require.NoError(t, encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
-	}
-	require.NoError(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndHeaders: true, EndStream: true}))
-	decoder := hpack.NewDecoder(4096, nil)
-	for {
-		frame, err := framer.ReadFrame()
-		require.NoError(t, err)
-		headers, ok := frame.(*http2.HeadersFrame)
-		if !ok {
-			continue
-		}
-		fields, err := decoder.DecodeFull(headers.HeaderBlockFragment())
-		require.NoError(t, err)
-		require.Equal(t, hpack.HeaderField{Name: ":status", Value: "405"}, fields[0])
-		return
-	}
 }

@@ -17,11 +17,16 @@ const (
 // ParsePrefix reads an address or a CIDR. IPv4 addresses must be written as such,
 // and zones are refused.
 func ParsePrefix(s string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		a, addrErr := netip.ParseAddr(s)
-		if addrErr != nil || a.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("invalid address or CIDR %q", shorten(s))
+	var p netip.Prefix
+	if strings.Contains(s, "/") {
+		var err error
+		if p, err = netip.ParsePrefix(s); err != nil {
+			return p, fmt.Errorf("invalid address or CIDR %q", shorten(s))
+		}
+	} else {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return p, fmt.Errorf("invalid address or CIDR %q", shorten(s))
 		}
 		p = netip.PrefixFrom(a, a.BitLen())
 	}

@@ -59,3 +59,20 @@ func BenchmarkSet(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkParseList reads a list of a million single addresses.
+func BenchmarkParseList(b *testing.B) {
+	const entries = 1_000_000
+	r := rand.New(rand.NewPCG(1, 2))
+	var text []byte
+	for range entries {
+		text = append(randomV4(r).AppendTo(text), '\n')
+	}
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseList(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
