@@ -17,7 +17,7 @@ import (
 // lines of memory.
 type Set struct {
 	v4    ranges[v4]
-	v6    ranges[v6]
+	v6    ranges6
 	count int
 }
 
@@ -49,7 +49,8 @@ func (s *Set) Find(a netip.Addr) (from, to netip.Addr, ok bool) {
 	if i < 0 {
 		return netip.Addr{}, netip.Addr{}, false
 	}
-	return s.v6.list[i].from.addr(), s.v6.list[i].to.addr(), true
+	head, tail := s.v6.heads[i], s.v6.tails[i]
+	return v6{head.from, tail.from}.addr(), v6{head.to, tail.to}.addr(), true
 }
 
 // Len returns how many entries were added, which may be more than the ranges that
@@ -66,7 +67,7 @@ func (s *Set) Bytes() int {
 	if s == nil {
 		return 0
 	}
-	return len(s.v4.list)*8 + len(s.v6.list)*32 + (len(s.v4.index)+len(s.v6.index))*4
+	return len(s.v4.list)*8 + len(s.v6.heads)*32 + (len(s.v4.index)+len(s.v6.index))*4
 }
 
 // Builder collects what is to be in a set. The zero value is empty.
@@ -101,7 +102,7 @@ func (b *Builder) Len() int { return b.count }
 
 // Set returns the set. The builder must not be used any more.
 func (b *Builder) Set() *Set {
-	return &Set{newRanges(b.v4), newRanges(b.v6), b.count}
+	return &Set{newRanges(b.v4), newRanges6(b.v6), b.count}
 }
 
 // key is an address as a number.
@@ -166,17 +167,18 @@ func newRanges[K key[K]](list []span[K]) (r ranges[K]) {
 // bucket returns between which positions the span that has an address of that head
 // ends.
 func (r *ranges[K]) bucket(head uint64) (low, high int) {
-	if len(r.list) == 0 || head < r.least {
+	if len(r.index) == 0 || head < r.least {
 		return 0, 0
 	}
-	if b := (head - r.least) >> r.shift; b < uint64(len(r.index)-1) {
-		return int(r.index[b]), int(r.index[b+1])
+	b := (head - r.least) >> r.shift
+	if last := uint64(len(r.index) - 1); b >= last {
+		return int(r.index[last]), int(r.index[last])
 	}
-	return len(r.list), len(r.list)
+	return int(r.index[b]), int(r.index[b+1])
 }
 
-// find4 returns the position of the span that has an address, or -1. It is written
-// twice since calls through a type parameter take longer than the search.
+// find4 returns the position of the span that has an address, or -1. It is no method of
+// ranges since calls through a type parameter take longer than the search.
 func find4(r *ranges[v4], k v4) int {
 	low, high := r.bucket(uint64(k))
 	// The last span that does not begin behind k; the one before the bucket may
@@ -194,24 +196,64 @@ func find4(r *ranges[v4], k v4) int {
 	return low - 1
 }
 
+// ranges6 are ranges of IPv6, with the upper halves of addresses apart: a bucket of them
+// is a line of memory or two, and most addresses are told by them alone.
+type ranges6 struct {
+	ranges[v6]   // without the list
+	heads, tails []span[uint64]
+}
+
+func newRanges6(list []span[v6]) ranges6 {
+	r := ranges6{ranges: newRanges(list)}
+	r.heads, r.tails = make([]span[uint64], len(r.list)), make([]span[uint64], len(r.list))
+	for i, s := range r.list {
+		r.heads[i], r.tails[i] = span[uint64]{s.from.hi, s.to.hi}, span[uint64]{s.from.lo, s.to.lo}
+	}
+	r.list = nil
+	return r
+}
+
+// few is how many heads are looked at one after the other.
+const few = 8
+
 // find6 is find4 for IPv6.
-func find6(r *ranges[v6], k v6) int {
+func find6(r *ranges6, k v6) int {
 	low, high := r.bucket(k.hi)
-	for low < high {
-		middle := int(uint(low+high) >> 1)
-		if from := &r.list[middle].from; from.hi < k.hi || from.hi == k.hi && from.lo <= k.lo {
+	for high-low > few {
+		if middle := int(uint(low+high) >> 1); r.heads[middle].from <= k.hi {
 			low = middle + 1
 		} else {
 			high = middle
 		}
 	}
+	for low < high && r.heads[low].from <= k.hi {
+		low++
+	}
+	if low > 0 && r.heads[low-1].from == k.hi && r.tails[low-1].from > k.lo {
+		low = r.before(low-1, k)
+	}
 	if low == 0 {
 		return -1
 	}
-	if to := &r.list[low-1].to; to.hi < k.hi || to.hi == k.hi && to.lo < k.lo {
+	if to := r.heads[low-1].to; to < k.hi || to == k.hi && r.tails[low-1].to < k.lo {
 		return -1
 	}
 	return low - 1
+}
+
+// before returns the end of the spans in front of a position that don't begin behind k,
+// among those of its head.
+func (r *ranges6) before(high int, k v6) int {
+	low := 0
+	for low < high {
+		middle := int(uint(low+high) >> 1)
+		if head := r.heads[middle].from; head < k.hi || head == k.hi && r.tails[middle].from <= k.lo {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low
 }
 
 type v4 uint32
