@@ -16,7 +16,7 @@ type guardBody struct {
 	left, limit int64 // below zero: none
 	enforce     bool
 
-	exceeded, failed, closed atomic.Bool
+	exceeded, failed, ended, closed atomic.Bool
 }
 
 // Read implements io.Reader. One byte beyond the limit is an error, so that nobody takes
@@ -40,7 +40,11 @@ func (b *guardBody) Read(p []byte) (int, error) {
 			b.left -= int64(n)
 		}
 	}
-	if err != nil && !errors.Is(err, io.EOF) && !b.closed.Load() {
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
+		b.ended.Store(true)
+	case !b.closed.Load():
 		b.failed.Store(true)
 	}
 	return n, err

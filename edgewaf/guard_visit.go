@@ -1,6 +1,7 @@
 package edgewaf
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -165,12 +166,26 @@ func (v *visit) finish(err error) error {
 	return err
 }
 
-// dropBody gives up what is left of a body when the connection is closed behind it.
-// net/http then leaves the client the time to read the response, instead of resetting the
-// connection because of bytes that nobody has read.
+// dropBody gives up what is left of a body when the connection is closed behind it, and
+// has net/http leave the client the time to read the response. Else bytes that nobody has
+// read would reset the connection, and the client might not see why.
 func (v *visit) dropBody() {
-	if v.close && v.r.ProtoMajor == 1 && v.r.Body != nil {
-		_ = v.r.Body.Close()
+	if !v.close || v.r.ProtoMajor != 1 || v.r.Body == nil || v.body != nil && v.body.ended.Load() {
+		return
+	}
+	_ = v.r.Body.Close()
+	// The only way to tell net/http is a body that is too large for its own reader.
+	_, _ = http.MaxBytesReader(innermost(v.writer.ResponseWriter), io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 2))
+}
+
+// innermost returns the writer of net/http.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapper.Unwrap()
 	}
 }
 
