@@ -44,6 +44,7 @@ var documentedConfigs = map[string]struct {
 	json, alone int
 }{
 	"docs/edge_cache.md":    {handler("edge_cache"), 3, 2},
+	"docs/edge_guard.md":    {handler("edge_guard"), 2, 2},
 	"docs/edge_limit.md":    {handler("edge_limit"), 4, 3},
 	"docs/edge_adaptive.md": {handler("edge_adaptive"), 4, 1},
 	"docs/edge_breaker.md":  {handlersWith("edge_breaker"), 2, 3},
@@ -65,7 +66,7 @@ func TestDocumentedConfigs(t *testing.T) {
 				if block.language != "caddyfile" {
 					continue
 				}
-				text := strings.ReplaceAll(block.code, "/etc/caddy/limits.yaml", rules)
+				text := strings.NewReplacer(append(accessFiles(t), "/etc/caddy/limits.yaml", rules)...).Replace(block.code)
 				for _, m := range variable.FindAllStringSubmatch(text, -1) {
 					t.Setenv(m[1], "secret")
 				}

@@ -22,6 +22,7 @@ import (
 	"github.com/caddyedge/caddy-edge/edgecache"
 	"github.com/caddyedge/caddy-edge/edgecache/rfc9111"
 	"github.com/caddyedge/caddy-edge/edgelimit"
+	"github.com/caddyedge/caddy-edge/edgewaf"
 	"github.com/caddyedge/caddy-edge/internal/api"
 	"github.com/caddyedge/caddy-edge/internal/edgeapp"
 )
@@ -91,6 +92,7 @@ func TestSyntaxIsDocumented(t *testing.T) {
 		options           int
 	}{
 		{"docs/edge_cache.md", "edgecache", "parseCaddyfile", 38},
+		{"docs/edge_guard.md", "edgewaf", "parseGuard", 29},
 		{"docs/edge_limit.md", "edgelimit", "parseLimit", 25},
 		{"docs/edge_adaptive.md", "edgelimit", "parseAdaptive", 19},
 		{"docs/edge_breaker.md", "edgebreaker", "parseBreaker", 21},
@@ -154,6 +156,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 		names  int
 	}{
 		{"docs/edge_cache.md", reflect.TypeFor[edgecache.Handler](), 30},
+		{"docs/edge_guard.md", reflect.TypeFor[edgewaf.Guard](), 38},
 		{"docs/edge_limit.md", reflect.TypeFor[edgelimit.Limit](), 27},
 		{"docs/edge_adaptive.md", reflect.TypeFor[edgelimit.Adaptive](), 20},
 		{"docs/edge_breaker.md", reflect.TypeFor[edgebreaker.Handler](), 30},
@@ -226,6 +229,9 @@ const everything = `{
 }
 
 :8080 {
+	edge_guard {
+		deny file denied.txt
+	}
 	edge_limit {
 		zone all 100/s {
 			cluster
@@ -243,7 +249,9 @@ const everything = `{
 // TestMetricsAreDocumented wants the names of the metrics of a running edge on
 // their page, and no others.
 func TestMetricsAreDocumented(t *testing.T) {
-	ctx := provision(t, "Caddyfile", everything)
+	list := filepath.Join(t.TempDir(), "denied.txt")
+	require.NoError(t, os.WriteFile(list, []byte("# nobody\n"), 0o600))
+	ctx := provision(t, "Caddyfile", strings.ReplaceAll(everything, "denied.txt", list))
 	app, err := edgeapp.From(ctx)
 	require.NoError(t, err)
 	require.NoError(t, app.Start()) // which makes the backends known

@@ -12,4 +12,5 @@ import (
 	_ "github.com/caddyedge/caddy-edge/edgebreaker"
 	_ "github.com/caddyedge/caddy-edge/edgecache"
 	_ "github.com/caddyedge/caddy-edge/edgelimit"
+	_ "github.com/caddyedge/caddy-edge/edgewaf"
 )

@@ -96,6 +96,14 @@ var examples = map[string]example{
 			{"/missing", "", 404, cacheStatus("edge; fwd=uri-miss; stored; ttl=30")},
 		},
 	},
+	"guarded.caddyfile": {
+		"http://:8080", withName("app.example.com"), []step{
+			{"/plain", "", 200, map[string][]string{"X-Content-Type-Options": {"nosniff"}, "Server": {"app"}}},
+			{"/a/%2e%2e/plain", "", 400, map[string][]string{"Content-Type": {"text/plain"}, "X-Content-Type-Options": {"nosniff"}}},
+			{"//%69nternal//x", "", 404, nil},
+			{"TRACE /plain", "", 405, map[string][]string{"Allow": {"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}}},
+		},
+	},
 	"backends.caddyfile": {
 		"example.com", withBackends, slices.Repeat([]step{{"/plain", "", 200, nil}}, 12),
 	},
@@ -111,6 +119,11 @@ var examples = map[string]example{
 			{"/fresh", "", 200, cacheStatus("shield; hit; ttl=60")},
 		},
 	},
+}
+
+// withName is withOrigin where the site is known by a name, too.
+func withName(name string) func(t *testing.T) []string {
+	return func(t *testing.T) []string { return append(withOrigin("127.0.0.1:9000")(t), name, "127.0.0.1") }
 }
 
 // TestExamplesRun starts each shipped example, on loopback, and sends requests.

@@ -18,6 +18,7 @@ var directives = []string{
 	"edge_adaptive",
 	"edge_breaker",
 	"edge_cache",
+	"edge_guard",
 	"edge_limit",
 	"encode gzip",
 	"error /error 404",

@@ -32,6 +32,10 @@ func (w *walk) handler(h caddyhttp.MiddlewareHandler, in flows) (out flows, ends
 	case *reverseproxy.Handler:
 		return w.proxy(h, in)
 	}
+	if moduleName(h) == "edge_guard" {
+		w.checkGate(in, "edge_guard")
+		return in, false
+	}
 	if !harmless(h) {
 		w.checkChoice(in, h)
 	}

@@ -1,0 +1,221 @@
+package edgewaf
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddyedge/caddy-edge/edgewaf/target"
+)
+
+// inspect looks at the request and puts right what can be. It returns the first check
+// that refuses it, or noCheck. The cheap checks and those that concern most attacks come
+// first.
+func (v *visit) inspect() check {
+	g, r := v.guard, v.r
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 && (g.Chunked != ChunkedTrusted || !v.trusted()) && v.repairs(checkFraming) {
+		v.close = true // whatever the response is
+	}
+	if g.policy != nil && v.level(checkAccess) != levelOff && !g.policy.Decide(v.client) && v.fails(checkAccess) {
+		return checkAccess
+	}
+	for _, look := range [...]func(*visit) check{(*visit).inspectMethod, (*visit).inspectSizes, (*visit).inspectHost, (*visit).inspectTarget} {
+		if c := look(v); c != noCheck {
+			return c
+		}
+	}
+	v.cleanConnection()
+	if g.MaxBody > 0 && r.ContentLength > g.MaxBody && v.fails(checkBodySize) {
+		return checkBodySize
+	}
+	v.watchBody()
+	return noCheck
+}
+
+// inspectMethod looks at the method and at what the request is to turn into.
+func (v *visit) inspectMethod() check {
+	g, r := v.guard, v.r
+	switch {
+	case r.Method == http.MethodConnect && extended(r): // a WebSocket, which is a GET in HTTP/1
+	case r.Method == http.MethodConnect:
+		if v.fails(checkConnect) {
+			return checkConnect
+		}
+	case !g.methods[r.Method] && v.fails(checkMethod):
+		return checkMethod
+	}
+	if r.ProtoMajor == 1 && wantsH2C(r.Header["Upgrade"]) && v.fails(checkH2C) {
+		return checkH2C
+	}
+	return noCheck
+}
+
+// extended reports whether a CONNECT asks for a WebSocket (RFC 8441, RFC 9220).
+func extended(r *http.Request) bool {
+	switch r.ProtoMajor {
+	case 2:
+		return r.Header.Get(":protocol") == "websocket"
+	case 3:
+		return r.Proto == "websocket"
+	}
+	return false
+}
+
+func wantsH2C(upgrade []string) bool {
+	for _, value := range upgrade {
+		for token := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "h2c") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// inspectSizes looks at the number and size of fields, and at the length of the target.
+func (v *visit) inspectSizes() check {
+	g, r := v.guard, v.r
+	if int64(len(r.RequestURI)) > g.MaxURI && v.fails(checkURILength) {
+		return checkURILength
+	}
+	count, size := 1, int64(len("Host")+len(r.Host)+4)
+	for name, values := range r.Header {
+		if v.id != "" && name == g.RequestIDHeader {
+			continue // the id is ours
+		}
+		count += len(values)
+		for _, value := range values {
+			size += int64(len(name) + len(value) + 4)
+		}
+	}
+	if count > g.MaxFields && v.fails(checkFieldCount) {
+		return checkFieldCount
+	}
+	if size > g.MaxFieldSize && v.fails(checkFieldSize) {
+		return checkFieldSize
+	}
+	return noCheck
+}
+
+// inspectHost looks at the host that the request is for.
+func (v *visit) inspectHost() check {
+	g, host := v.guard, v.r.Host
+	if !target.ValidHost(host) {
+		if v.fails(checkHost) {
+			return checkHost
+		}
+	}
+	if len(g.hosts) > 0 && !g.knows(target.HostName(host)) && v.fails(checkUnknownHost) {
+		return checkUnknownHost
+	}
+	return noCheck
+}
+
+// knows reports whether a host is one of the configured ones.
+func (g *Guard) knows(name string) bool {
+	if g.hosts[name] {
+		return true
+	}
+	_, parent, ok := strings.Cut(name, ".")
+	return ok && g.hosts["*."+parent]
+}
+
+// inspectTarget checks the request target and brings it into its normal form.
+func (v *visit) inspectTarget() check {
+	g, r := v.guard, v.r
+	if r.Method == http.MethodConnect && r.URL.Path == "" {
+		return noCheck // it has an authority and no path; refused or not was decided
+	}
+	if !validForm(r.URL) {
+		if v.fails(checkTargetForm) {
+			return checkTargetForm
+		}
+		return noCheck // what it means is not known
+	}
+	normal, faults := normalize(r.URL, g.target)
+	if faults != 0 {
+		for _, t := range targetChecks {
+			if faults.Has(t.fault) && v.fails(t.check) {
+				return t.check
+			}
+		}
+	}
+	if normal == nil || !v.repairs(checkNormalization) {
+		return noCheck
+	}
+	*r.URL = *normal
+	r.RequestURI = normal.RequestURI()
+	// Caddy gives the error routes the URL that it has put aside.
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil && original.URL != r.URL {
+		if normal, _ := normalize(original.URL, g.target); normal != nil {
+			*original.URL = *normal
+		}
+	}
+	return noCheck
+}
+
+// validForm reports whether a target is in origin form or in absolute form (RFC 9112
+// section 3.2).
+func validForm(u *url.URL) bool {
+	if u.Opaque != "" || u.User != nil {
+		return false
+	}
+	if u.Scheme != "" || u.Host != "" {
+		return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && (u.Path == "" || u.Path[0] == '/')
+	}
+	return u.Path != "" && u.Path[0] == '/'
+}
+
+// normalize returns the normal form of a URL, nil if it is in that already, and what is
+// wrong with it.
+func normalize(u *url.URL, o target.Options) (*url.URL, target.Fault) {
+	raw := u.RawPath
+	if raw == "" {
+		raw = u.EscapedPath()
+	}
+	path, faults := target.Path(raw, o)
+	query, more := target.Query(u.RawQuery)
+	faults |= more
+	if path == "" {
+		path = "/"
+	}
+	if path == raw && query == u.RawQuery && u.Host == "" && u.Scheme == "" {
+		return nil, faults
+	}
+	decoded, err := url.PathUnescape(path)
+	if err != nil {
+		return nil, faults
+	}
+	normal := &url.URL{Path: decoded, RawQuery: query, ForceQuery: u.ForceQuery}
+	if normal.EscapedPath() != path {
+		normal.RawPath = path
+	}
+	return normal, faults
+}
+
+// cleanConnection takes out of Connection what does not belong there.
+func (v *visit) cleanConnection() {
+	plan := v.guard.hop.Plan(v.r.Header, v.r.ProtoMajor)
+	if plan.Needed() && v.repairs(checkConnection) {
+		plan.Apply(v.r.Header)
+	}
+}
+
+// watchBody looks at the body while it is read.
+func (v *visit) watchBody() {
+	g, r := v.guard, v.r
+	if r.Body == nil || r.Body == http.NoBody {
+		return
+	}
+	limit := int64(-1)
+	if g.MaxBody > 0 && v.level(checkBodySize) != levelOff && r.ContentLength < 0 {
+		limit = g.MaxBody
+	}
+	if limit < 0 && r.ProtoMajor != 1 {
+		return
+	}
+	v.body = &guardBody{ReadCloser: r.Body, left: limit, limit: limit, enforce: v.level(checkBodySize) == levelEnforce}
+	r.Body = v.body
+}
