@@ -373,28 +373,6 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// TestShortage: that this machine has no sockets left is no failure of a backend, also
-// when nobody tells the error.
-func TestShortage(t *testing.T) {
-	for _, reports := range []bool{true, false} {
-		for err, want := range map[error]failure{
-			os.NewSyscallError("socket", syscall.EMFILE):        failureOther,
-			os.NewSyscallError("connect", syscall.ECONNREFUSED): failureDial,
-		} {
-			tr := newTrace(reports)
-			if reports {
-				tr.hooks.GetConn("a:80")
-			} else {
-				tr.hooks.ConnectStart("tcp", "a:80")
-			}
-			tr.hooks.ConnectDone("tcp", "a:80", err)
-			require.Equal(t, want.String(), tr.failure().String())
-			tr.reset()
-			require.Equal(t, failureOther.String(), tr.failure().String(), "nothing was tried")
-		}
-	}
-}
-
 // TestTimeoutTellsItsOwnTime: an attempt that got no header is as slow as it was, not
 // as the one before.
 func TestTimeoutTellsItsOwnTime(t *testing.T) {

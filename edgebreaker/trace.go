@@ -2,6 +2,7 @@ package edgebreaker
 
 import (
 	"net/http/httptrace"
+	"os"
 	"sync/atomic"
 )
 
@@ -9,8 +10,7 @@ import (
 // the proxy tries again.
 type trace struct {
 	hooks                         httptrace.ClientTrace
-	asked, connected, ready, sent atomic.Bool
-	short                         atomic.Bool           // this machine could not open a connection
+	asked, handshake, ready, sent atomic.Bool
 	refused                       atomic.Pointer[error] // why the request was not sent
 }
 
@@ -24,20 +24,13 @@ func newTrace(reports bool) *trace {
 		t.hooks.ConnectDone = func(_, _ string, err error) {
 			if err == nil {
 				t.sent.Store(true)
-			} else if ours(err) {
-				t.short.Store(true)
 			}
 		}
 		return t
 	}
 	t.hooks.GetConn = func(string) { t.asked.Store(true) }
-	t.hooks.ConnectDone = func(_, _ string, err error) {
-		if err == nil {
-			t.connected.Store(true)
-		} else if ours(err) {
-			t.short.Store(true)
-		}
-	}
+	// Not the hooks of connections: each attempt of the proxy would wrap them anew.
+	t.hooks.TLSHandshakeStart = func() { t.handshake.Store(true) }
 	t.hooks.GotConn = func(httptrace.GotConnInfo) { t.ready.Store(true) }
 	t.hooks.WroteHeaders = func() { t.sent.Store(true) }
 	t.hooks.WroteRequest = func(info httptrace.WroteRequestInfo) {
@@ -55,8 +48,7 @@ func (t *trace) refuse(err error) { t.refused.Store(&err) }
 // reset begins another attempt.
 func (t *trace) reset() {
 	t.asked.Store(false)
-	t.connected.Store(false)
-	t.short.Store(false)
+	t.handshake.Store(false)
 	t.ready.Store(false)
 	t.sent.Store(false)
 	t.refused.Store(nil)
@@ -75,12 +67,21 @@ func (t *trace) failure() failure {
 			return classify(*err)
 		}
 		return failureOther
-	case t.connected.Load():
+	case t.handshake.Load():
 		return failureTLS
-	case t.short.Load():
-		return failureOther
-	case t.asked.Load():
+	case t.asked.Load() && !noDescriptors():
 		return failureDial
 	}
 	return failureOther
+}
+
+// noDescriptors reports whether this machine can't open anything at present, which is
+// the likely reason then that it could not connect, and nobody else tells.
+func noDescriptors() bool {
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		return ours(err)
+	}
+	_ = f.Close()
+	return false
 }
