@@ -190,6 +190,9 @@ func (g *Guard) Cleanup() error {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	v := newVisit(g, w, r)
+	if v.unverified() {
+		return v.finish(caddyhttp.Error(http.StatusTooEarly, errUnverified))
+	}
 	if c := v.inspect(); c != noCheck {
 		return v.refuse(c)
 	}

@@ -1,6 +1,7 @@
 package edgewaf
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -155,4 +156,14 @@ func (g *Guard) watch(kind, name string) (*watch, error) {
 		g.lists = append(g.lists, ref)
 	}
 	return ref.Value(), err
+}
+
+// errUnverified says that the client is to come again when its address is certain.
+var errUnverified = errors.New("the TLS handshake is not complete: the address of the client can't be verified")
+
+// unverified reports whether the access lists would decide about an address that anybody
+// can pretend to have: early data comes before the handshake has shown that there is
+// somebody at the address (RFC 8446 section 8, RFC 8470). Caddy's own matchers do the same.
+func (v *visit) unverified() bool {
+	return v.guard.policy != nil && v.r.TLS != nil && !v.r.TLS.HandshakeComplete && v.level(checkAccess) != levelOff
 }

@@ -1,6 +1,7 @@
 package edgewaf
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -442,6 +443,30 @@ func TestAccess(t *testing.T) {
 	r = request("GET", "/")
 	r.RemoteAddr = "198.51.100.7:1"
 	require.Equal(t, 200, g.do(r).Code)
+}
+
+// TestAccessOfEarlyData: an address that was not verified decides nothing.
+func TestAccessOfEarlyData(t *testing.T) {
+	early := func(complete bool) *http.Request {
+		r := request("GET", "/")
+		r.ProtoMajor, r.TLS = 3, &tls.ConnectionState{HandshakeComplete: complete}
+		return r
+	}
+	for _, options := range []string{
+		`"deny": {"addresses": ["198.51.100.0/24"]}`, `"allow": {"addresses": ["192.0.2.1"]}, "otherwise": "deny"`,
+		`"deny": {"addresses": ["198.51.100.0/24"]}, "checks": {"access": "shadow"}`,
+	} {
+		g := newRig(t, options+`, "security_headers": {}`)
+		w := g.do(early(false))
+		require.Equal(t, http.StatusTooEarly, w.Code, options)
+		require.Nil(t, g.seen)
+		require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
+		require.NotEmpty(t, w.Header().Get("X-Request-Id"))
+		require.Equal(t, http.StatusOK, g.do(early(true)).Code)
+	}
+	for _, options := range []string{"", `"deny": {"addresses": ["198.51.100.0/24"]}, "checks": {"access": "off"}`} {
+		require.Equal(t, http.StatusOK, newRig(t, options).do(early(false)).Code, "no list is asked")
+	}
 }
 
 func TestHosts(t *testing.T) {
