@@ -2,6 +2,7 @@ package edgewaf
 
 import (
 	"net/http"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -112,6 +113,7 @@ type Guard struct {
 	hop     *hop.Policy
 	version requestid.Version
 	policy  *access.Policy // nil: no access lists
+	warned  *atomic.Bool   // that addresses are the client's own say
 	lists   []*poolref.Ref[*watch]
 	ref     *poolref.Ref[*guardState]
 	state   *guardState
@@ -142,7 +144,7 @@ func (Guard) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the options, reads the lists, and joins what outlives configurations.
 func (g *Guard) Provision(ctx caddy.Context) error {
-	g.logger = ctx.Logger()
+	g.logger, g.warned = ctx.Logger(), new(atomic.Bool)
 	app, err := edgeapp.From(ctx)
 	if err != nil {
 		return err

@@ -8,12 +8,15 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgewaf/access"
 )
 
 // Access says whose requests are refused. The client is the one that Caddy determined: a
-// header counts only from trusted proxies. Who is allowed is not looked at further, so
+// header counts only from trusted proxies, and is worth something only with
+// trusted_proxies_strict. Who is allowed is not looked at further, so
 // that an exception needs no hole in a list of the denied; then comes who is denied.
 type Access struct {
 	// Allow names clients that are allowed. Default: none.
@@ -166,4 +169,18 @@ var errUnverified = errors.New("the TLS handshake is not complete: the address o
 // somebody at the address (RFC 8446 section 8, RFC 8470). Caddy's own matchers do the same.
 func (v *visit) unverified() bool {
 	return v.guard.policy != nil && v.r.TLS != nil && !v.r.TLS.HandshakeComplete && v.level(checkAccess) != levelOff
+}
+
+// warnOfAddress says once for each configuration that clients may choose their address:
+// unless trusted_proxies_strict is set Caddy takes the first address of X-Forwarded-For,
+// and proxies append theirs to what the client sent.
+func (v *visit) warnOfAddress() {
+	g := v.guard
+	if g.warned.Load() || !v.trusted() {
+		return
+	}
+	if s, ok := v.r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && s.TrustedProxiesStrict == 0 && g.warned.CompareAndSwap(false, true) {
+		g.logger.Warn("clients may choose the address by which access lists decide: trusted_proxies without trusted_proxies_strict takes the first one of X-Forwarded-For",
+			zap.String("guard", g.Name))
+	}
 }

@@ -18,8 +18,11 @@ func (v *visit) inspect() check {
 	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 && (g.Chunked != ChunkedTrusted || !v.trusted()) && v.repairs(checkFraming) {
 		v.close = true // whatever the response is
 	}
-	if g.policy != nil && v.level(checkAccess) != levelOff && !g.policy.Decide(v.client) && v.fails(checkAccess) {
-		return checkAccess
+	if g.policy != nil && v.level(checkAccess) != levelOff {
+		v.warnOfAddress()
+		if !g.policy.Decide(v.client) && v.fails(checkAccess) {
+			return checkAccess
+		}
 	}
 	for _, look := range [...]func(*visit) check{(*visit).inspectMethod, (*visit).inspectSizes, (*visit).inspectHost, (*visit).inspectTarget} {
 		if c := look(v); c != noCheck {

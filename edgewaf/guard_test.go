@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddyedge/caddy-edge/internal/mmdbtest"
 )
@@ -467,6 +469,26 @@ func TestAccessOfEarlyData(t *testing.T) {
 	for _, options := range []string{"", `"deny": {"addresses": ["198.51.100.0/24"]}, "checks": {"access": "off"}`} {
 		require.Equal(t, http.StatusOK, newRig(t, options).do(early(false)).Code, "no list is asked")
 	}
+}
+
+// TestAccessWarnsOfAddressesThatClientsChoose: once, and only where it matters.
+func TestAccessWarnsOfAddressesThatClientsChoose(t *testing.T) {
+	warnings := func(options string, strict int, trusted bool) int {
+		g := newRig(t, options)
+		core, logs := observer.New(zap.WarnLevel)
+		g.guard.logger = zap.New(core)
+		g.server.TrustedProxiesStrict, g.trusted = strict, trusted
+		for range 3 {
+			require.Equal(t, http.StatusOK, g.get("/").Code)
+		}
+		return logs.FilterMessageSnippet("trusted_proxies_strict").Len()
+	}
+	const lists = `"deny": {"addresses": ["198.51.100.0/24"]}`
+	require.Equal(t, 1, warnings(lists, 0, true))
+	require.Zero(t, warnings(lists, 1, true))
+	require.Zero(t, warnings(lists, 0, false))
+	require.Zero(t, warnings(lists+`, "checks": {"access": "off"}`, 0, true))
+	require.Zero(t, warnings("", 0, true))
 }
 
 func TestHosts(t *testing.T) {
