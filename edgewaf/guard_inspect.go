@@ -55,12 +55,13 @@ func (v *visit) inspectMethod() check {
 	return noCheck
 }
 
-// extended reports whether a CONNECT asks for a WebSocket (RFC 8441, RFC 9220).
+// extended reports whether it is a CONNECT that asks for a WebSocket (RFC 8441, RFC 9220).
 func extended(r *http.Request) bool {
-	switch r.ProtoMajor {
-	case 2:
+	switch {
+	case r.Method != http.MethodConnect:
+	case r.ProtoMajor == 2:
 		return r.Header.Get(":protocol") == "websocket"
-	case 3:
+	case r.ProtoMajor == 3:
 		return r.Proto == "websocket"
 	}
 	return false
@@ -209,7 +210,7 @@ func (v *visit) cleanConnection() {
 // watchBody looks at the body while it is read.
 func (v *visit) watchBody() {
 	g, r := v.guard, v.r
-	if r.Body == nil || r.Body == http.NoBody {
+	if r.Body == nil || r.Body == http.NoBody || extended(r) { // a WebSocket's stream has no end to wait for
 		return
 	}
 	limit := int64(-1)

@@ -120,6 +120,25 @@ func TestExtendedConnectPasses(t *testing.T) {
 	g.requireRefused(t, h3, checkConnect, 405)
 }
 
+// TestExtendedConnectIsNoBody: the stream of a WebSocket may be as long as it likes.
+func TestExtendedConnectIsNoBody(t *testing.T) {
+	g := newRig(t, `"max_body": 3`)
+	for major, proto := range map[int]string{2: "HTTP/2.0", 3: "websocket"} {
+		var got []byte
+		g.origin = func(w http.ResponseWriter, r *http.Request) (err error) {
+			w.WriteHeader(http.StatusOK)
+			got, err = io.ReadAll(r.Body)
+			return err
+		}
+		r := request("GET", "/chat")
+		r.Method, r.ProtoMajor, r.Proto = "CONNECT", major, proto
+		r.Header[":protocol"] = []string{"websocket"}
+		r.Body, r.ContentLength = io.NopCloser(body(4000)), -1
+		require.Equal(t, http.StatusOK, g.do(r).Code)
+		require.Len(t, got, 4000)
+	}
+}
+
 func TestNormalization(t *testing.T) {
 	for _, test := range []struct{ options, sent, uri, path string }{
 		{"", "/%61dmin/%7euser?b=%2f&a=%41", "/admin/~user?b=%2F&a=A", "/admin/~user"},
