@@ -42,7 +42,7 @@ type Guard struct {
 	Access
 
 	// Methods are those that are allowed. Default: GET, HEAD, POST, PUT, PATCH, DELETE
-	// and OPTIONS. WebSockets over HTTP/2 and HTTP/3 need none.
+	// and OPTIONS. WebSockets over HTTP/2 and HTTP/3 count as GET.
 	Methods []string `json:"methods,omitempty"`
 
 	// MaxFields is how many header fields a request may have, at least 1. Default: 128.

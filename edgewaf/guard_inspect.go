@@ -40,13 +40,16 @@ func (v *visit) inspect() check {
 // inspectMethod looks at the method and at what the request is to turn into.
 func (v *visit) inspectMethod() check {
 	g, r := v.guard, v.r
+	method := r.Method
+	if extended(r) {
+		method = http.MethodGet // as a WebSocket is in HTTP/1, and as proxies send it on
+	}
 	switch {
-	case r.Method == http.MethodConnect && extended(r): // a WebSocket, which is a GET in HTTP/1
-	case r.Method == http.MethodConnect:
+	case method == http.MethodConnect:
 		if v.fails(checkConnect) {
 			return checkConnect
 		}
-	case !g.methods[r.Method] && v.fails(checkMethod):
+	case !g.methods[method] && v.fails(checkMethod):
 		return checkMethod
 	}
 	if r.ProtoMajor == 1 && wantsH2C(r.Header["Upgrade"]) && v.fails(checkH2C) {

@@ -120,6 +120,17 @@ func TestExtendedConnectPasses(t *testing.T) {
 	g.requireRefused(t, h3, checkConnect, 405)
 }
 
+// TestExtendedConnectIsAGet: it is no way around the methods.
+func TestExtendedConnectIsAGet(t *testing.T) {
+	g := newRig(t, `"methods": ["POST"]`)
+	for major, proto := range map[int]string{2: "HTTP/2.0", 3: "websocket"} {
+		r := request("GET", "/chat")
+		r.Method, r.ProtoMajor, r.Proto = "CONNECT", major, proto
+		r.Header[":protocol"] = []string{"websocket"}
+		g.requireRefused(t, r, checkMethod, 405)
+	}
+}
+
 // TestExtendedConnectIsNoBody: the stream of a WebSocket may be as long as it likes.
 func TestExtendedConnectIsNoBody(t *testing.T) {
 	g := newRig(t, `"max_body": 3`)
