@@ -193,6 +193,7 @@ func (g *Guard) Cleanup() error {
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	v := newVisit(g, w, r)
 	if v.unverified() {
+		v.tidy()
 		return v.finish(caddyhttp.Error(http.StatusTooEarly, errUnverified))
 	}
 	if c := v.inspect(); c != noCheck {

@@ -154,13 +154,41 @@ func (v *visit) inspectTarget() check {
 	}
 	*r.URL = *normal
 	r.RequestURI = normal.RequestURI()
-	// Caddy gives the error routes the URL that it has put aside.
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil && original.URL != r.URL {
-		if normal, _ := normalize(original.URL, g.target); normal != nil {
-			*original.URL = *normal
+	if original := v.original(); original != nil {
+		if normal, _ := normalize(original, g.target); normal != nil {
+			*original = *normal
 		}
 	}
 	return noCheck
+}
+
+// original returns the URL that Caddy has put aside and gives the error routes, or nil.
+func (v *visit) original() *url.URL {
+	if original, ok := v.r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != v.r.URL {
+		return original.URL
+	}
+	return nil
+}
+
+// tidy puts right what there is to be of a request that was refused before it came to
+// that: error routes may hand it to a proxy. It is counted as refused alone.
+func (v *visit) tidy() {
+	g, r := v.guard, v.r
+	if v.level(checkNormalization) == levelEnforce {
+		for _, u := range [...]*url.URL{r.URL, v.original()} {
+			if u == nil || !validForm(u) {
+				continue
+			}
+			if normal, _ := normalize(u, g.target); normal != nil {
+				*u = *normal
+				r.RequestURI = r.URL.RequestURI()
+			}
+		}
+	}
+	if v.level(checkConnection) == levelEnforce {
+		plan := g.hop.Plan(r.Header, r.ProtoMajor)
+		plan.Apply(r.Header)
+	}
 }
 
 // validForm reports whether a target is in origin form or in absolute form (RFC 9112

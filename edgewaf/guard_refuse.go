@@ -25,6 +25,7 @@ func (v *visit) refuse(c check) error {
 	v.fields(header)
 	if status := checkTable[c].status; v.byError() {
 		v.describe(header, c)
+		v.tidy()
 		v.dropBody()
 		return caddyhttp.Error(status, refusals[c])
 	}

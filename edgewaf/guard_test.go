@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -436,6 +438,32 @@ func TestRefusalsByErrorRoutes(t *testing.T) {
 	g = newRig(t, `"respond": "direct"`)
 	g.server.Errors = &caddyhttp.HTTPErrorConfig{Routes: caddyhttp.RouteList{{}}}
 	g.requireRefused(t, request("TRACE", "/"), checkMethod, 405)
+}
+
+// TestErrorRoutesGetTheNormalForm: a request that was refused before its target and its
+// Connection were looked at reaches the error routes as others reach the handlers behind.
+func TestErrorRoutesGetTheNormalForm(t *testing.T) {
+	refused := func(options string) *http.Request {
+		g := newRig(t, `"respond": "error"`+prefixed(options))
+		w := httptest.NewRecorder()
+		r := caddyhttp.PrepareRequest(request("TRACE", "/%61/%2fb?q=%41", "Connection: close, Cookie, X-Other", "Cookie: a=b", "X-Other: 1"),
+			caddy.NewReplacer(), w, g.server)
+		require.Error(t, g.ServeHTTP(w, r, nil))
+		return r
+	}
+	r := refused("")
+	original := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	require.Equal(t, "/a/%2Fb?q=A", original.URL.RequestURI())
+	require.Equal(t, "/a/%2Fb?q=A", r.URL.RequestURI())
+	require.Equal(t, "/a/%2Fb?q=A", r.RequestURI)
+	require.Equal(t, []string{"close"}, r.Header["Connection"])
+	require.Equal(t, "a=b", r.Header.Get("Cookie"))
+	require.NotContains(t, r.Header, "X-Other")
+
+	r = refused(`"checks": {"normalization": "shadow", "connection": "shadow"}`)
+	original = r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	require.Equal(t, "/%61/%2fb?q=%41", original.URL.RequestURI())
+	require.Equal(t, []string{"close, Cookie, X-Other"}, r.Header["Connection"])
 }
 
 func TestMaskedClient(t *testing.T) {
