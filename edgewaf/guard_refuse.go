@@ -26,14 +26,14 @@ func (v *visit) refuse(c check) error {
 	if status := checkTable[c].status; v.byError() {
 		v.describe(header, c)
 		v.tidy()
-		v.dropBody()
+		v.linger()
 		return caddyhttp.Error(status, refusals[c])
 	}
 	v.writer.wrote = true
 	v.write(v.writer.ResponseWriter, c)
 	if v.close {
 		_ = http.NewResponseController(v.writer.ResponseWriter).Flush()
-		v.dropBody()
+		v.linger()
 	}
 	return nil
 }

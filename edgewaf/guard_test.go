@@ -1,14 +1,18 @@
 package edgewaf
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -317,6 +321,34 @@ func TestFraming(t *testing.T) {
 		}
 		require.PanicsWithValue(t, http.ErrAbortHandler, func() { g.do(chunked(request("POST", "/"), broken{body(4)})) })
 	})
+}
+
+// TestRefusalDoesNotWaitForTheBody: a client that waits for "100 Continue" gets the
+// response instead.
+func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
+	notFound := func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(http.StatusNotFound, nil) }
+	for _, test := range []struct {
+		options, method string
+		status          int
+	}{
+		{`"respond": "direct"`, "TRACE", 405}, {`"respond": "error"`, "TRACE", 405}, {"", "POST", 404},
+	} {
+		g := newRig(t, test.options)
+		g.origin = notFound
+		server := httptest.NewServer(http.HandlerFunc(g.serve))
+		t.Cleanup(server.Close)
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		require.NoError(t, err)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+		_, err = fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n", test.method)
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err, test)
+		require.Equal(t, test.status, resp.StatusCode)
+		require.True(t, resp.Close)
+		require.NoError(t, resp.Body.Close())
+		require.NoError(t, conn.Close())
+	}
 }
 
 func TestRequestID(t *testing.T) {

@@ -145,7 +145,7 @@ func (v *visit) finish(err error) error {
 				if !v.writer.replaced { // what was sent is about a part of the body
 					panic(http.ErrAbortHandler)
 				}
-				v.dropBody()
+				v.linger()
 				return nil // the refusal is the response, whatever the handlers behind say
 			}
 		}
@@ -158,7 +158,7 @@ func (v *visit) finish(err error) error {
 			}
 		}
 	}
-	v.dropBody()
+	v.linger()
 	if !v.writer.wrote {
 		// Error routes, and net/http for who writes nothing, do so in front of this writer.
 		v.fields(v.writer.Header())
@@ -166,14 +166,14 @@ func (v *visit) finish(err error) error {
 	return err
 }
 
-// dropBody gives up what is left of a body when the connection is closed behind it, and
-// has net/http leave the client the time to read the response. Else bytes that nobody has
-// read would reset the connection, and the client might not see why.
-func (v *visit) dropBody() {
+// linger has net/http leave the client the time to read the response when the connection
+// is closed behind a body that nobody has read to its end. Else the rest of it would reset
+// the connection, and the client might not see why. The body is not closed here: that
+// waits for the client, who may be waiting for the response.
+func (v *visit) linger() {
 	if !v.close || v.r.ProtoMajor != 1 || v.r.Body == nil || v.body != nil && v.body.ended.Load() {
 		return
 	}
-	_ = v.r.Body.Close()
 	// The only way to tell net/http is a body that is too large for its own reader.
 	_, _ = http.MaxBytesReader(innermost(v.writer.ResponseWriter), io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 2))
 }
