@@ -199,6 +199,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if c := v.inspect(); c != noCheck {
 		return v.refuse(c)
 	}
+	defer v.reportBody() // also when a handler behind breaks the response off
 	return v.finish(next.ServeHTTP(&v.writer, r))
 }
 

@@ -252,6 +252,20 @@ func TestBody(t *testing.T) {
 			return err
 		}
 		require.PanicsWithValue(t, http.ErrAbortHandler, func() { g.do(chunked(request("POST", "/"), body(4))) })
+		require.Equal(t, uint64(1), g.guard.state.counts[checkBodySize][actionRefused].Load())
+	})
+	t.Run("the handler behind breaks off", func(t *testing.T) {
+		g := newRig(t, `"max_body": 3`)
+		g.origin = func(w http.ResponseWriter, r *http.Request) error {
+			w.WriteHeader(http.StatusOK)
+			_, err := io.ReadAll(r.Body)
+			require.Error(t, err)
+			panic(http.ErrAbortHandler) // as a proxy does
+		}
+		require.PanicsWithValue(t, http.ErrAbortHandler, func() { g.do(chunked(request("POST", "/"), body(4))) })
+		require.Equal(t, uint64(1), g.guard.state.counts[checkBodySize][actionRefused].Load())
+		check, _ := g.repl.Get("http.edge_guard.check")
+		require.Equal(t, "body_size", check)
 	})
 	t.Run("shadow", func(t *testing.T) {
 		g := newRig(t, `"max_body": 3, "checks": {"body_size": "shadow"}`)

@@ -135,16 +135,12 @@ func (v *visit) finish(err error) error {
 		if b.exceeded.Load() {
 			switch {
 			case !b.enforce:
-				v.report(checkBodySize, actionShadow)
 			case !v.writer.wrote:
-				v.report(checkBodySize, actionRefused)
 				v.close = true
 				return v.refuse(checkBodySize)
+			case !v.writer.replaced: // what was sent is about a part of the body
+				panic(http.ErrAbortHandler)
 			default:
-				v.report(checkBodySize, actionRefused)
-				if !v.writer.replaced { // what was sent is about a part of the body
-					panic(http.ErrAbortHandler)
-				}
 				v.linger()
 				return nil // the refusal is the response, whatever the handlers behind say
 			}
@@ -164,6 +160,20 @@ func (v *visit) finish(err error) error {
 		v.fields(v.writer.Header())
 	}
 	return err
+}
+
+// reportBody tells of a body that turned out too large.
+func (v *visit) reportBody() {
+	b := v.body
+	if b == nil || !b.exceeded.Load() {
+		return
+	}
+	if b.enforce {
+		v.refused = checkBodySize
+		v.report(checkBodySize, actionRefused)
+	} else {
+		v.report(checkBodySize, actionShadow)
+	}
 }
 
 // linger has net/http leave the client the time to read the response when the connection
