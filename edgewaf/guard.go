@@ -200,6 +200,16 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return v.refuse(c)
 	}
 	defer v.reportBody() // also when a handler behind breaks the response off
+	defer func() {
+		// A proxy does so when it finds that nobody takes its response. The one in its
+		// place is whole.
+		if v.writer.replaced {
+			if p := recover(); p != nil && p != http.ErrAbortHandler {
+				panic(p)
+			}
+			v.linger()
+		}
+	}()
 	return v.finish(next.ServeHTTP(&v.writer, r))
 }
 

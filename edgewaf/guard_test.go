@@ -244,6 +244,28 @@ func TestBody(t *testing.T) {
 		require.Empty(t, w.Header().Get("X-Origin"))
 		require.Error(t, written)
 	})
+	t.Run("a proxy behind breaks off what nobody takes", func(t *testing.T) {
+		g := newRig(t, `"max_body": 3`)
+		var flushed bool
+		g.origin = func(w http.ResponseWriter, r *http.Request) error {
+			_, _ = io.ReadAll(r.Body)
+			w.WriteHeader(http.StatusOK)
+			flushed = innermost(w).(*httptest.ResponseRecorder).Flushed
+			if _, err := w.Write([]byte("all is well")); err != nil {
+				panic(http.ErrAbortHandler)
+			}
+			return nil
+		}
+		g.requireRefused(t, chunked(request("POST", "/"), body(4)), checkBodySize, 413)
+		require.True(t, flushed, "it is out before the handler ends")
+
+		g.origin = func(w http.ResponseWriter, r *http.Request) error {
+			_, _ = io.ReadAll(r.Body)
+			w.WriteHeader(http.StatusOK)
+			panic("a fault")
+		}
+		require.PanicsWithValue(t, "a fault", func() { g.do(chunked(request("POST", "/"), body(4))) })
+	})
 	t.Run("the header is out", func(t *testing.T) {
 		g := newRig(t, `"max_body": 3`)
 		g.origin = func(w http.ResponseWriter, r *http.Request) error {
@@ -362,6 +384,42 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 		require.True(t, resp.Close)
 		require.NoError(t, resp.Body.Close())
 		require.NoError(t, conn.Close())
+	}
+}
+
+// TestReplacedResponseArrives: the client reads the 413 although the proxy broke off and
+// the rest of the body is still to come, over both protocols.
+func TestReplacedResponseArrives(t *testing.T) {
+	g := newRig(t, `"max_body": 3`)
+	g.origin = func(w http.ResponseWriter, r *http.Request) error {
+		_, _ = io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusOK)
+		if _, err := io.Copy(w, strings.NewReader("all is well")); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		return nil
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(g.serve))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	for major := 1; major <= 2; major++ {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		if major == 1 {
+			transport.ForceAttemptHTTP2, transport.TLSNextProto = false, make(map[string]func(string, *tls.Conn) http.RoundTripper)
+			transport.TLSClientConfig.NextProtos = nil
+		}
+		t.Cleanup(transport.CloseIdleConnections)
+		req, err := http.NewRequest(http.MethodPost, server.URL, io.NopCloser(body(10)))
+		require.NoError(t, err)
+		resp, err := (&http.Client{Transport: transport}).Do(req)
+		require.NoError(t, err)
+		require.Equal(t, major, resp.ProtoMajor)
+		require.Equal(t, 413, resp.StatusCode)
+		got, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(got), `"check":"body_size"`)
+		require.NoError(t, resp.Body.Close())
 	}
 }
 

@@ -141,7 +141,6 @@ func (v *visit) finish(err error) error {
 			case !v.writer.replaced: // what was sent is about a part of the body
 				panic(http.ErrAbortHandler)
 			default:
-				v.linger()
 				return nil // the refusal is the response, whatever the handlers behind say
 			}
 		}

@@ -79,6 +79,8 @@ func (w *guardWriter) first(code int) {
 		clear(header)
 		v.fields(header)
 		v.write(w.ResponseWriter, checkBodySize)
+		// The handlers behind may take their time to find out.
+		_ = http.NewResponseController(w.ResponseWriter).Flush()
 		return
 	}
 	v.fields(w.Header())
