@@ -302,6 +302,11 @@ func TestBody(t *testing.T) {
 	})
 }
 
+// hijackable is a writer with a connection to be had.
+type hijackable struct{ *httptest.ResponseRecorder }
+
+func (*hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, nil }
+
 // broken is a body that ends in an error.
 type broken struct{ io.Reader }
 
@@ -356,6 +361,33 @@ func TestFraming(t *testing.T) {
 			return nil
 		}
 		require.PanicsWithValue(t, http.ErrAbortHandler, func() { g.do(chunked(request("POST", "/"), broken{body(4)})) })
+		closing := newRig(t, "") // the connection is closed in any case, the response must be broken off too
+		closing.origin = g.origin
+		require.PanicsWithValue(t, http.ErrAbortHandler, func() { closing.do(chunked(request("POST", "/"), broken{body(4)})) })
+	})
+	t.Run("a hijacked connection", func(t *testing.T) {
+		g := newRig(t, "")
+		var failed error
+		g.origin = func(w http.ResponseWriter, r *http.Request) error {
+			_, _, err := http.NewResponseController(w).Hijack()
+			require.NoError(t, err)
+			_, failed = io.ReadAll(r.Body)
+			return nil
+		}
+		w := &hijackable{ResponseRecorder: httptest.NewRecorder()}
+		g.serve(w, chunked(request("GET", "/", "Connection: Upgrade", "Upgrade: x"), broken{body(4)}))
+		require.Error(t, failed)
+		require.Empty(t, w.Header(), "what follows is no response")
+		require.False(t, w.Flushed)
+	})
+	t.Run("a connection that can't be hijacked", func(t *testing.T) {
+		g := newRig(t, "")
+		g.origin = func(w http.ResponseWriter, _ *http.Request) error {
+			_, _, err := http.NewResponseController(w).Hijack()
+			require.ErrorIs(t, err, http.ErrNotSupported)
+			return caddyhttp.Error(http.StatusBadGateway, err)
+		}
+		require.NotEmpty(t, g.get("/").Header().Get("X-Request-Id"))
 	})
 }
 

@@ -131,6 +131,9 @@ func clientAddr(r *http.Request) netip.Addr {
 
 // finish ends a request that was handed on.
 func (v *visit) finish(err error) error {
+	if v.writer.hijacked {
+		return err
+	}
 	if b := v.body; b != nil {
 		if b.exceeded.Load() {
 			switch {
@@ -144,7 +147,7 @@ func (v *visit) finish(err error) error {
 				return nil // the refusal is the response, whatever the handlers behind say
 			}
 		}
-		if b.failed.Load() && v.r.ProtoMajor == 1 && v.level(checkFraming) == levelEnforce && !v.close {
+		if b.failed.Load() && v.r.ProtoMajor == 1 && v.level(checkFraming) == levelEnforce {
 			// Where the next request begins is not known.
 			v.close = true
 			if v.writer.wrote {
