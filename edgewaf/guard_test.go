@@ -160,6 +160,7 @@ func TestNormalization(t *testing.T) {
 	for _, test := range []struct{ options, sent, uri, path string }{
 		{"", "/%61dmin/%7euser?b=%2f&a=%41", "/admin/~user?b=%2F&a=A", "/admin/~user"},
 		{"", "/a%2fb//./c", "/a%2Fb//./c", "/a/b//./c"},
+		{"", "/a?b=c%zz%64#e", "/a?b=c%zz%64%23e", "/a"},
 		{"", "http://example.com/x", "/x", "/x"},
 		{"", "http://example.com", "/", "/"},
 		{`"dot_segments": true`, "/a/./b/../c?", "/a/c?", "/a/c"},

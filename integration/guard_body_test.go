@@ -165,6 +165,12 @@ func TestGuardProtocolFields(t *testing.T) {
 		[2]string{":authority", c.host()}, [2]string{"connection", "keep-alive"}))
 	require.Equal(t, http.StatusOK, c.overHTTP2([2]string{":method", "GET"}, [2]string{":scheme", "http"}, [2]string{":path", "/"},
 		[2]string{":authority", c.host()}))
+	c.arrived()
+	require.Equal(t, http.StatusOK, c.overHTTP2([2]string{":method", "GET"}, [2]string{":scheme", "http"}, [2]string{":path", "/query?a=b HTTP/1.1#<\xff"},
+		[2]string{":authority", c.host()}))
+	all = c.arrived()
+	require.Len(t, all, 1)
+	require.Equal(t, "/query?a=b%20HTTP/1.1%23%3C%FF", all[0].URI, "a request line has no spaces but its own")
 	require.Equal(t, http.StatusMethodNotAllowed, c.overHTTP2([2]string{":method", "CONNECT"}, [2]string{":authority", c.host()}))
 }
 
