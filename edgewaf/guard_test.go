@@ -521,6 +521,34 @@ func TestRequestIDOfTwoGuards(t *testing.T) {
 	require.Equal(t, []string{w.Header().Get("X-Request-Id")}, outer.seen.Header["X-Request-Id"])
 }
 
+// TestPlaceholdersOfTwoGuards: they tell what either found.
+func TestPlaceholdersOfTwoGuards(t *testing.T) {
+	outer, inner := newRig(t, `"request_id": "off", "checks": {"method": "shadow"}`), newRig(t, `"mask_ipv4": 16, "checks": {"h2c": "shadow"}`)
+	outer.server.Logs = new(caddyhttp.ServerLogConfig)
+	outer.origin = func(w http.ResponseWriter, r *http.Request) error {
+		return inner.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			w.WriteHeader(http.StatusOK)
+			shared, _ := caddyhttp.GetVar(r.Context(), findingsVar).(*findings)
+			require.Equal(t, "method,h2c", shared.shadow)
+			return nil
+		}))
+	}
+	placeholder := func(name string) any {
+		value, ok := outer.repl.Get("http.edge_guard." + name)
+		require.True(t, ok)
+		return value
+	}
+	inner.guard.methods["TRACE"] = true
+	w := outer.do(request("TRACE", "/", "Upgrade: h2c"))
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Empty(t, placeholder("check"))
+	require.NotEmpty(t, w.Header().Get("X-Request-Id"))
+	require.Equal(t, w.Header().Get("X-Request-Id"), placeholder("request_id"))
+	require.Equal(t, "192.0.0.0", placeholder("client_masked"))
+	require.Equal(t, 405, outer.do(request("PURGE", "/")).Code)
+	require.Equal(t, "method", placeholder("check"), "the one behind refused it")
+}
+
 func TestSecurityHeaders(t *testing.T) {
 	answer := func(g *rig, fields ...string) http.Header {
 		g.origin = func(w http.ResponseWriter, _ *http.Request) error {

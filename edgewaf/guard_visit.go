@@ -22,20 +22,38 @@ type visit struct {
 	writer guardWriter
 	body   *guardBody // nil: the body needs no watching
 	client netip.Addr // zero: there is none
-	id     string
-	// refused is the check for which the request was refused.
-	refused check
+	id     string     // empty: this guard gives none
 	// close: the connection must not be used again.
-	close  bool
-	shadow string // the checks in shadow mode, for the access log
+	close bool
+
+	*findings
+	own findings // the first guard's
 }
 
+// findings are what all guards of a request have in common.
+type findings struct {
+	id      string // empty: no guard gives one
+	refused check  // for which the request was refused
+	shadow  string // the checks in shadow mode, for the access log
+	latest  *visit
+}
+
+// findingsVar is their place in Caddy's table of request variables.
+const findingsVar = "edge_guard.findings"
+
 func newVisit(g *Guard, w http.ResponseWriter, r *http.Request) *visit {
-	v := &visit{guard: g, r: r, client: clientAddr(r), refused: noCheck}
+	v := &visit{guard: g, r: r, client: clientAddr(r)}
 	v.writer = guardWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, visit: v}
+	var further bool
+	if v.findings, further = caddyhttp.GetVar(r.Context(), findingsVar).(*findings); !further {
+		v.own.refused = noCheck
+		v.findings = &v.own
+		caddyhttp.SetVar(r.Context(), findingsVar, v.findings)
+	}
+	v.latest = v
 	v.identify()
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Map(v.placeholder)
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && !further {
+		repl.Map(v.findings.placeholder)
 	}
 	if g.MaskClient {
 		reqinfo.Log(r.Context(), "edge_guard_client", v.masked())
@@ -50,9 +68,8 @@ func (v *visit) identify() {
 		return
 	}
 	// Where there are two guards the first one has decided.
-	if id, ok := caddyhttp.GetVar(v.r.Context(), requestIDVar).(string); ok {
-		v.id = id
-		v.r.Header[g.RequestIDHeader] = []string{id}
+	if v.id = v.findings.id; v.id != "" {
+		v.r.Header[g.RequestIDHeader] = []string{v.id}
 		return
 	}
 	if sent := v.r.Header[g.RequestIDHeader]; g.RequestID == RequestIDAccept && len(sent) == 1 && requestid.Valid(sent[0]) && v.trusted() {
@@ -61,12 +78,9 @@ func (v *visit) identify() {
 		v.id = requestid.New(g.version, time.Now())
 		v.r.Header[g.RequestIDHeader] = []string{v.id}
 	}
-	caddyhttp.SetVar(v.r.Context(), requestIDVar, v.id)
+	v.findings.id = v.id
 	reqinfo.Log(v.r.Context(), "edge_guard_request_id", v.id)
 }
-
-// requestIDVar is the id's place in Caddy's table of request variables.
-const requestIDVar = "edge_guard.request_id"
 
 // trusted reports whether the peer is one of the server's trusted proxies.
 func (v *visit) trusted() bool {
@@ -75,21 +89,21 @@ func (v *visit) trusted() bool {
 }
 
 // placeholder resolves {http.edge_guard.*}.
-func (v *visit) placeholder(key string) (any, bool) {
+func (f *findings) placeholder(key string) (any, bool) {
 	name, ok := strings.CutPrefix(key, "http.edge_guard.")
 	if !ok {
 		return nil, false
 	}
 	switch name {
 	case "request_id":
-		return v.id, true
+		return f.id, true
 	case "client_masked":
-		return v.masked(), true
+		return f.latest.masked(), true
 	case "check":
-		if v.refused == noCheck {
+		if f.refused == noCheck {
 			return "", true
 		}
-		return v.refused.String(), true
+		return f.refused.String(), true
 	}
 	return nil, false
 }
