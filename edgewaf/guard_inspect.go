@@ -129,19 +129,28 @@ func (g *Guard) knows(name string) bool {
 	return ok && g.hosts["*."+parent]
 }
 
-// inspectTarget checks the request target and brings it into its normal form.
+// inspectTarget checks the request target and brings it into its normal form. So with the
+// one that was sent, where a handler in front (uri, handle_path) has made another of it:
+// error routes and placeholders have that.
 func (v *visit) inspectTarget() check {
 	g, r := v.guard, v.r
 	if r.Method == http.MethodConnect && r.URL.Path == "" {
 		return noCheck // it has an authority and no path; refused or not was decided
 	}
-	if !validForm(r.URL) {
+	original := v.original()
+	if !validForm(r.URL) || original != nil && !validForm(original) {
 		if v.fails(checkTargetForm) {
 			return checkTargetForm
 		}
 		return noCheck // what it means is not known
 	}
 	normal, faults := normalize(r.URL, g.target)
+	aside := normal
+	if original != nil && *original != *r.URL {
+		var more target.Fault
+		aside, more = normalize(original, g.target)
+		faults |= more
+	}
 	if faults != 0 {
 		for _, t := range targetChecks {
 			if faults.Has(t.fault) && v.fails(t.check) {
@@ -149,15 +158,15 @@ func (v *visit) inspectTarget() check {
 			}
 		}
 	}
-	if normal == nil || !v.repairs(checkNormalization) {
+	if normal == nil && aside == nil || !v.repairs(checkNormalization) {
 		return noCheck
 	}
-	*r.URL = *normal
-	r.RequestURI = normal.RequestURI()
-	if original := v.original(); original != nil {
-		if normal, _ := normalize(original, g.target); normal != nil {
-			*original = *normal
-		}
+	if normal != nil {
+		*r.URL = *normal
+		r.RequestURI = normal.RequestURI()
+	}
+	if original != nil && aside != nil {
+		*original = *aside
 	}
 	return noCheck
 }

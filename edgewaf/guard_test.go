@@ -184,6 +184,39 @@ func TestNormalization(t *testing.T) {
 	require.Equal(t, uint64(1), g.guard.state.counts[checkNormalization][actionRepaired].Load())
 }
 
+// TestTargetsThatWereRewritten: what was sent is looked at too, since error routes get it.
+func TestTargetsThatWereRewritten(t *testing.T) {
+	rewritten := func(g *rig, sent, path string) (*http.Request, *httptest.ResponseRecorder) {
+		w := httptest.NewRecorder()
+		r := caddyhttp.PrepareRequest(request("GET", sent), caddy.NewReplacer(), w, g.server)
+		r.URL = &url.URL{Path: path, RawQuery: r.URL.RawQuery}
+		r.RequestURI = r.URL.RequestURI()
+		require.NoError(t, g.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })))
+		return r, w
+	}
+	g := newRig(t, "")
+	for sent, c := range map[string]check{"/api/%2e%2e/x": checkPathTraversal, "/%2561/x": checkPathDoubleEncoding, "/a%00/x": checkPathNUL} {
+		_, w := rewritten(g, sent, "/x")
+		require.Equal(t, 400, w.Code, sent)
+		require.Contains(t, w.Body.String(), `"check":"`+c.String()+`"`)
+	}
+	for _, test := range []struct{ sent, path, original, uri string }{
+		{"/%61pi/x?q=%41", "/x", "/api/x?q=A", "/x?q=A"},
+		{"/%61pi/x", "/x", "/api/x", "/x"}, // the rewritten one was in its normal form
+		{"/api/x", "/ä", "/api/x", "/%C3%A4"},
+	} {
+		r, w := rewritten(g, test.sent, test.path)
+		require.Equal(t, 200, w.Code)
+		original := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+		require.Equal(t, test.original, original.URL.RequestURI())
+		require.Equal(t, test.uri, r.RequestURI)
+		require.Equal(t, test.path, r.URL.Path)
+	}
+	// A path that was sent in no valid form.
+	_, w := rewritten(g, "http://user@example.com/x", "/x")
+	require.Contains(t, w.Body.String(), `"check":"target_form"`)
+}
+
 func TestConnection(t *testing.T) {
 	g := newRig(t, `"end_to_end": ["X-Edge-User"]`)
 	g.do(request("GET", "/", "Connection: close, Cookie, X-Edge-User, X-Other, x-request-id", "Cookie: a=b", "X-Edge-User: bob", "X-Other: 1"))
