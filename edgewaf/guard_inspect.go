@@ -138,11 +138,16 @@ func (v *visit) inspectTarget() check {
 		return noCheck // it has an authority and no path; refused or not was decided
 	}
 	original := v.original()
-	if !validForm(r.URL) || original != nil && !validForm(original) {
-		if v.fails(checkTargetForm) {
-			return checkTargetForm
-		}
-		return noCheck // what it means is not known
+	known, sent := validForm(r.URL), original == nil || validForm(original)
+	if (!known || !sent) && v.fails(checkTargetForm) {
+		return checkTargetForm
+	}
+	// What an invalid one means is not known.
+	if !known {
+		return noCheck
+	}
+	if !sent {
+		original = nil
 	}
 	normal, faults := normalize(r.URL, g.target)
 	aside := normal
@@ -190,7 +195,9 @@ func (v *visit) tidy() {
 			}
 			if normal, _ := normalize(u, g.target); normal != nil {
 				*u = *normal
-				r.RequestURI = r.URL.RequestURI()
+				if u == r.URL {
+					r.RequestURI = u.RequestURI()
+				}
 			}
 		}
 	}

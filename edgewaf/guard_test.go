@@ -556,7 +556,7 @@ func TestRequestIDOfTwoGuards(t *testing.T) {
 
 // TestPlaceholdersOfTwoGuards: they tell what either found.
 func TestPlaceholdersOfTwoGuards(t *testing.T) {
-	outer, inner := newRig(t, `"request_id": "off", "checks": {"method": "shadow"}`), newRig(t, `"mask_ipv4": 16, "checks": {"h2c": "shadow"}`)
+	outer, inner := newRig(t, `"request_id": "off", "checks": {"method": "shadow", "h2c": "off"}`), newRig(t, `"mask_ipv4": 16, "checks": {"h2c": "shadow"}`)
 	outer.server.Logs = new(caddyhttp.ServerLogConfig)
 	outer.origin = func(w http.ResponseWriter, r *http.Request) error {
 		return inner.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
