@@ -52,6 +52,20 @@ func TestGuardBodyLimit(t *testing.T) {
 	}
 }
 
+// TestGuardRefusalDoesNotWaitForTheBody: a client that waits for "100 Continue" gets the
+// refusal at once, by error routes too.
+func TestGuardRefusalDoesNotWaitForTheBody(t *testing.T) {
+	t.Parallel()
+	for _, more := range []string{"", "handle_errors {\nrespond \"{err.status_code}\"\n}"} {
+		s := startGuarded(t, "edge_guard", more).open()
+		s.send("TRACE / HTTP/1.1\r\nHost: SITE\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+		resp := s.next()
+		require.NotNil(t, resp)
+		require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode)
+		require.True(t, resp.Close)
+	}
+}
+
 // TestGuardFraming: behind a chunked request of HTTP/1 the connection is closed, so that
 // nothing that follows on it is taken for another request.
 func TestGuardFraming(t *testing.T) {
