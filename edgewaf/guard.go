@@ -1,6 +1,7 @@
 package edgewaf
 
 import (
+	"errors"
 	"net/http"
 	"sync/atomic"
 
@@ -204,7 +205,8 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		// A proxy does so when it finds that nobody takes its response. The one in its
 		// place is whole.
 		if v.writer.replaced {
-			if p := recover(); p != nil && p != http.ErrAbortHandler {
+			p := recover()
+			if err, _ := p.(error); p != nil && !errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
 			v.linger()

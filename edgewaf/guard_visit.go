@@ -53,7 +53,7 @@ func newVisit(g *Guard, w http.ResponseWriter, r *http.Request) *visit {
 	v.latest = v
 	v.identify()
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && !further {
-		repl.Map(v.findings.placeholder)
+		repl.Map(v.placeholder)
 	}
 	if g.MaskClient {
 		reqinfo.Log(r.Context(), "edge_guard_client", v.masked())
