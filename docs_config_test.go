@@ -44,7 +44,7 @@ var documentedConfigs = map[string]struct {
 	json, alone int
 }{
 	"docs/edge_cache.md":    {handler("edge_cache"), 3, 2},
-	"docs/edge_guard.md":    {handler("edge_guard"), 2, 2},
+	"docs/edge_guard.md":    {handler("edge_guard"), 2, 4},
 	"docs/edge_limit.md":    {handler("edge_limit"), 4, 3},
 	"docs/edge_adaptive.md": {handler("edge_adaptive"), 4, 1},
 	"docs/edge_breaker.md":  {handlersWith("edge_breaker"), 2, 3},

@@ -1,7 +1,9 @@
 package edgewaf
 
 import (
+	"errors"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -41,7 +43,7 @@ type Guard struct {
 	Access
 
 	// Methods are those that are allowed. Default: GET, HEAD, POST, PUT, PATCH, DELETE
-	// and OPTIONS. WebSockets over HTTP/2 and HTTP/3 need none.
+	// and OPTIONS. WebSockets over HTTP/2 and HTTP/3 count as GET.
 	Methods []string `json:"methods,omitempty"`
 
 	// MaxFields is how many header fields a request may have, at least 1. Default: 128.
@@ -112,6 +114,7 @@ type Guard struct {
 	hop     *hop.Policy
 	version requestid.Version
 	policy  *access.Policy // nil: no access lists
+	warned  *atomic.Bool   // that addresses are the client's own say
 	lists   []*poolref.Ref[*watch]
 	ref     *poolref.Ref[*guardState]
 	state   *guardState
@@ -142,7 +145,7 @@ func (Guard) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the options, reads the lists, and joins what outlives configurations.
 func (g *Guard) Provision(ctx caddy.Context) error {
-	g.logger = ctx.Logger()
+	g.logger, g.warned = ctx.Logger(), new(atomic.Bool)
 	app, err := edgeapp.From(ctx)
 	if err != nil {
 		return err
@@ -190,9 +193,25 @@ func (g *Guard) Cleanup() error {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	v := newVisit(g, w, r)
+	if v.unverified() {
+		v.tidy()
+		return v.finish(caddyhttp.Error(http.StatusTooEarly, errUnverified))
+	}
 	if c := v.inspect(); c != noCheck {
 		return v.refuse(c)
 	}
+	defer v.reportBody() // also when a handler behind breaks the response off
+	defer func() {
+		// A proxy does so when it finds that nobody takes its response. The one in its
+		// place is whole.
+		if v.writer.replaced {
+			p := recover()
+			if err, _ := p.(error); p != nil && !errors.Is(err, http.ErrAbortHandler) {
+				panic(p)
+			}
+			v.linger()
+		}
+	}()
 	return v.finish(next.ServeHTTP(&v.writer, r))
 }
 

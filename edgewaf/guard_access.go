@@ -1,18 +1,22 @@
 package edgewaf
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgewaf/access"
 )
 
 // Access says whose requests are refused. The client is the one that Caddy determined: a
-// header counts only from trusted proxies. Who is allowed is not looked at further, so
+// header counts only from trusted proxies, and is worth something only with
+// trusted_proxies_strict. Who is allowed is not looked at further, so
 // that an exception needs no hole in a list of the denied; then comes who is denied.
 type Access struct {
 	// Allow names clients that are allowed. Default: none.
@@ -155,4 +159,28 @@ func (g *Guard) watch(kind, name string) (*watch, error) {
 		g.lists = append(g.lists, ref)
 	}
 	return ref.Value(), err
+}
+
+// errUnverified says that the client is to come again when its address is certain.
+var errUnverified = errors.New("the TLS handshake is not complete: the address of the client can't be verified")
+
+// unverified reports whether the access lists would decide about an address that anybody
+// can pretend to have: early data comes before the handshake has shown that there is
+// somebody at the address (RFC 8446 section 8, RFC 8470). Caddy's own matchers do the same.
+func (v *visit) unverified() bool {
+	return v.guard.policy != nil && v.r.TLS != nil && !v.r.TLS.HandshakeComplete && v.level(checkAccess) != levelOff
+}
+
+// warnOfAddress says once for each configuration that clients may choose their address:
+// unless trusted_proxies_strict is set Caddy takes the first address of X-Forwarded-For,
+// and proxies append theirs to what the client sent.
+func (v *visit) warnOfAddress() {
+	g := v.guard
+	if g.warned.Load() || !v.trusted() {
+		return
+	}
+	if s, ok := v.r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && s.TrustedProxiesStrict == 0 && g.warned.CompareAndSwap(false, true) {
+		g.logger.Warn("clients may choose the address by which access lists decide: trusted_proxies without trusted_proxies_strict takes the first one of X-Forwarded-For",
+			zap.String("guard", g.Name))
+	}
 }

@@ -18,8 +18,11 @@ func (v *visit) inspect() check {
 	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 && (g.Chunked != ChunkedTrusted || !v.trusted()) && v.repairs(checkFraming) {
 		v.close = true // whatever the response is
 	}
-	if g.policy != nil && v.level(checkAccess) != levelOff && !g.policy.Decide(v.client) && v.fails(checkAccess) {
-		return checkAccess
+	if g.policy != nil && v.level(checkAccess) != levelOff {
+		v.warnOfAddress()
+		if !g.policy.Decide(v.client) && v.fails(checkAccess) {
+			return checkAccess
+		}
 	}
 	for _, look := range [...]func(*visit) check{(*visit).inspectMethod, (*visit).inspectSizes, (*visit).inspectHost, (*visit).inspectTarget} {
 		if c := look(v); c != noCheck {
@@ -37,13 +40,16 @@ func (v *visit) inspect() check {
 // inspectMethod looks at the method and at what the request is to turn into.
 func (v *visit) inspectMethod() check {
 	g, r := v.guard, v.r
+	method := r.Method
+	if extended(r) {
+		method = http.MethodGet // as a WebSocket is in HTTP/1, and as proxies send it on
+	}
 	switch {
-	case r.Method == http.MethodConnect && extended(r): // a WebSocket, which is a GET in HTTP/1
-	case r.Method == http.MethodConnect:
+	case method == http.MethodConnect:
 		if v.fails(checkConnect) {
 			return checkConnect
 		}
-	case !g.methods[r.Method] && v.fails(checkMethod):
+	case !g.methods[method] && v.fails(checkMethod):
 		return checkMethod
 	}
 	if r.ProtoMajor == 1 && wantsH2C(r.Header["Upgrade"]) && v.fails(checkH2C) {
@@ -52,12 +58,13 @@ func (v *visit) inspectMethod() check {
 	return noCheck
 }
 
-// extended reports whether a CONNECT asks for a WebSocket (RFC 8441, RFC 9220).
+// extended reports whether it is a CONNECT that asks for a WebSocket (RFC 8441, RFC 9220).
 func extended(r *http.Request) bool {
-	switch r.ProtoMajor {
-	case 2:
+	switch {
+	case r.Method != http.MethodConnect:
+	case r.ProtoMajor == 2:
 		return r.Header.Get(":protocol") == "websocket"
-	case 3:
+	case r.ProtoMajor == 3:
 		return r.Proto == "websocket"
 	}
 	return false
@@ -122,19 +129,33 @@ func (g *Guard) knows(name string) bool {
 	return ok && g.hosts["*."+parent]
 }
 
-// inspectTarget checks the request target and brings it into its normal form.
+// inspectTarget checks the request target and brings it into its normal form. So with the
+// one that was sent, where a handler in front (uri, handle_path) has made another of it:
+// error routes and placeholders have that.
 func (v *visit) inspectTarget() check {
 	g, r := v.guard, v.r
 	if r.Method == http.MethodConnect && r.URL.Path == "" {
 		return noCheck // it has an authority and no path; refused or not was decided
 	}
-	if !validForm(r.URL) {
-		if v.fails(checkTargetForm) {
-			return checkTargetForm
-		}
-		return noCheck // what it means is not known
+	original := v.original()
+	known, sent := validForm(r.URL), original == nil || validForm(original)
+	if (!known || !sent) && v.fails(checkTargetForm) {
+		return checkTargetForm
+	}
+	// What an invalid one means is not known.
+	if !known {
+		return noCheck
+	}
+	if !sent {
+		original = nil
 	}
 	normal, faults := normalize(r.URL, g.target)
+	aside := normal
+	if original != nil && *original != *r.URL {
+		var more target.Fault
+		aside, more = normalize(original, g.target)
+		faults |= more
+	}
 	if faults != 0 {
 		for _, t := range targetChecks {
 			if faults.Has(t.fault) && v.fails(t.check) {
@@ -142,18 +163,48 @@ func (v *visit) inspectTarget() check {
 			}
 		}
 	}
-	if normal == nil || !v.repairs(checkNormalization) {
+	if normal == nil && aside == nil || !v.repairs(checkNormalization) {
 		return noCheck
 	}
-	*r.URL = *normal
-	r.RequestURI = normal.RequestURI()
-	// Caddy gives the error routes the URL that it has put aside.
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil && original.URL != r.URL {
-		if normal, _ := normalize(original.URL, g.target); normal != nil {
-			*original.URL = *normal
-		}
+	if normal != nil {
+		*r.URL = *normal
+		r.RequestURI = normal.RequestURI()
+	}
+	if original != nil && aside != nil {
+		*original = *aside
 	}
 	return noCheck
+}
+
+// original returns the URL that Caddy has put aside and gives the error routes, or nil.
+func (v *visit) original() *url.URL {
+	if original, ok := v.r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != v.r.URL {
+		return original.URL
+	}
+	return nil
+}
+
+// tidy puts right what there is to be of a request that was refused before it came to
+// that: error routes may hand it to a proxy. It is counted as refused alone.
+func (v *visit) tidy() {
+	g, r := v.guard, v.r
+	if v.level(checkNormalization) == levelEnforce {
+		for _, u := range [...]*url.URL{r.URL, v.original()} {
+			if u == nil || !validForm(u) {
+				continue
+			}
+			if normal, _ := normalize(u, g.target); normal != nil {
+				*u = *normal
+				if u == r.URL {
+					r.RequestURI = u.RequestURI()
+				}
+			}
+		}
+	}
+	if v.level(checkConnection) == levelEnforce {
+		plan := g.hop.Plan(r.Header, r.ProtoMajor)
+		plan.Apply(r.Header)
+	}
 }
 
 // validForm reports whether a target is in origin form or in absolute form (RFC 9112
@@ -206,7 +257,7 @@ func (v *visit) cleanConnection() {
 // watchBody looks at the body while it is read.
 func (v *visit) watchBody() {
 	g, r := v.guard, v.r
-	if r.Body == nil || r.Body == http.NoBody {
+	if r.Body == nil || r.Body == http.NoBody || extended(r) { // a WebSocket's stream has no end to wait for
 		return
 	}
 	limit := int64(-1)

@@ -114,7 +114,7 @@ func (g *Guard) provisionMethods() error {
 		case !httpguts.ValidHeaderFieldName(m):
 			return fmt.Errorf("methods: invalid method %q", m)
 		case m == http.MethodConnect:
-			return fmt.Errorf("methods: CONNECT is never served; WebSockets over HTTP/2 and HTTP/3 need no method")
+			return fmt.Errorf("methods: CONNECT is never served; WebSockets over HTTP/2 and HTTP/3 count as GET")
 		case m != strings.ToUpper(m):
 			return fmt.Errorf("methods: invalid method %q: methods are in upper case", m)
 		case g.methods[m]:

@@ -25,14 +25,15 @@ func (v *visit) refuse(c check) error {
 	v.fields(header)
 	if status := checkTable[c].status; v.byError() {
 		v.describe(header, c)
-		v.dropBody()
+		v.tidy()
+		v.linger()
 		return caddyhttp.Error(status, refusals[c])
 	}
 	v.writer.wrote = true
 	v.write(v.writer.ResponseWriter, c)
 	if v.close {
 		_ = http.NewResponseController(v.writer.ResponseWriter).Flush()
-		v.dropBody()
+		v.linger()
 	}
 	return nil
 }
@@ -68,6 +69,6 @@ func (v *visit) write(w http.ResponseWriter, c check) {
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(checkTable[c].status)
 	if v.r.Method != http.MethodHead {
-		_, _ = w.Write([]byte(body))
+		_, _ = w.Write([]byte(body)) //nolint:gosec // it is JSON, and says so
 	}
 }

@@ -1,15 +1,24 @@
 package edgewaf
 
 import (
+	"bufio"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddyedge/caddy-edge/internal/mmdbtest"
 )
@@ -117,10 +126,41 @@ func TestExtendedConnectPasses(t *testing.T) {
 	g.requireRefused(t, h3, checkConnect, 405)
 }
 
+// TestExtendedConnectIsAGet: it is no way around the methods.
+func TestExtendedConnectIsAGet(t *testing.T) {
+	g := newRig(t, `"methods": ["POST"]`)
+	for major, proto := range map[int]string{2: "HTTP/2.0", 3: "websocket"} {
+		r := request("GET", "/chat")
+		r.Method, r.ProtoMajor, r.Proto = "CONNECT", major, proto
+		r.Header[":protocol"] = []string{"websocket"}
+		g.requireRefused(t, r, checkMethod, 405)
+	}
+}
+
+// TestExtendedConnectIsNoBody: the stream of a WebSocket may be as long as it likes.
+func TestExtendedConnectIsNoBody(t *testing.T) {
+	g := newRig(t, `"max_body": 3`)
+	for major, proto := range map[int]string{2: "HTTP/2.0", 3: "websocket"} {
+		var got []byte
+		g.origin = func(w http.ResponseWriter, r *http.Request) (err error) {
+			w.WriteHeader(http.StatusOK)
+			got, err = io.ReadAll(r.Body)
+			return err
+		}
+		r := request("GET", "/chat")
+		r.Method, r.ProtoMajor, r.Proto = "CONNECT", major, proto
+		r.Header[":protocol"] = []string{"websocket"}
+		r.Body, r.ContentLength = io.NopCloser(body(4000)), -1
+		require.Equal(t, http.StatusOK, g.do(r).Code)
+		require.Len(t, got, 4000)
+	}
+}
+
 func TestNormalization(t *testing.T) {
 	for _, test := range []struct{ options, sent, uri, path string }{
 		{"", "/%61dmin/%7euser?b=%2f&a=%41", "/admin/~user?b=%2F&a=A", "/admin/~user"},
 		{"", "/a%2fb//./c", "/a%2Fb//./c", "/a/b//./c"},
+		{"", "/a?b=c%zz%64#e", "/a?b=c%zz%64%23e", "/a"},
 		{"", "http://example.com/x", "/x", "/x"},
 		{"", "http://example.com", "/", "/"},
 		{`"dot_segments": true`, "/a/./b/../c?", "/a/c?", "/a/c"},
@@ -142,6 +182,39 @@ func TestNormalization(t *testing.T) {
 	g := newRig(t, "")
 	g.do(request("GET", "/%61"))
 	require.Equal(t, uint64(1), g.guard.state.counts[checkNormalization][actionRepaired].Load())
+}
+
+// TestTargetsThatWereRewritten: what was sent is looked at too, since error routes get it.
+func TestTargetsThatWereRewritten(t *testing.T) {
+	rewritten := func(g *rig, sent, path string) (*http.Request, *httptest.ResponseRecorder) {
+		w := httptest.NewRecorder()
+		r := caddyhttp.PrepareRequest(request("GET", sent), caddy.NewReplacer(), w, g.server)
+		r.URL = &url.URL{Path: path, RawQuery: r.URL.RawQuery}
+		r.RequestURI = r.URL.RequestURI()
+		require.NoError(t, g.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })))
+		return r, w
+	}
+	g := newRig(t, "")
+	for sent, c := range map[string]check{"/api/%2e%2e/x": checkPathTraversal, "/%2561/x": checkPathDoubleEncoding, "/a%00/x": checkPathNUL} {
+		_, w := rewritten(g, sent, "/x")
+		require.Equal(t, 400, w.Code, sent)
+		require.Contains(t, w.Body.String(), `"check":"`+c.String()+`"`)
+	}
+	for _, test := range []struct{ sent, path, original, uri string }{
+		{"/%61pi/x?q=%41", "/x", "/api/x?q=A", "/x?q=A"},
+		{"/%61pi/x", "/x", "/api/x", "/x"}, // the rewritten one was in its normal form
+		{"/api/x", "/ä", "/api/x", "/%C3%A4"},
+	} {
+		r, w := rewritten(g, test.sent, test.path)
+		require.Equal(t, 200, w.Code)
+		original := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+		require.Equal(t, test.original, original.URL.RequestURI())
+		require.Equal(t, test.uri, r.RequestURI)
+		require.Equal(t, test.path, r.URL.Path)
+	}
+	// A path that was sent in no valid form.
+	_, w := rewritten(g, "http://user@example.com/x", "/x")
+	require.Contains(t, w.Body.String(), `"check":"target_form"`)
 }
 
 func TestConnection(t *testing.T) {
@@ -205,6 +278,28 @@ func TestBody(t *testing.T) {
 		require.Empty(t, w.Header().Get("X-Origin"))
 		require.Error(t, written)
 	})
+	t.Run("a proxy behind breaks off what nobody takes", func(t *testing.T) {
+		g := newRig(t, `"max_body": 3`)
+		var flushed bool
+		g.origin = func(w http.ResponseWriter, r *http.Request) error {
+			_, _ = io.ReadAll(r.Body)
+			w.WriteHeader(http.StatusOK)
+			flushed = innermost(w).(*httptest.ResponseRecorder).Flushed
+			if _, err := w.Write([]byte("all is well")); err != nil {
+				panic(http.ErrAbortHandler)
+			}
+			return nil
+		}
+		g.requireRefused(t, chunked(request("POST", "/"), body(4)), checkBodySize, 413)
+		require.True(t, flushed, "it is out before the handler ends")
+
+		g.origin = func(w http.ResponseWriter, r *http.Request) error {
+			_, _ = io.ReadAll(r.Body)
+			w.WriteHeader(http.StatusOK)
+			panic("a fault")
+		}
+		require.PanicsWithValue(t, "a fault", func() { g.do(chunked(request("POST", "/"), body(4))) })
+	})
 	t.Run("the header is out", func(t *testing.T) {
 		g := newRig(t, `"max_body": 3`)
 		g.origin = func(w http.ResponseWriter, r *http.Request) error {
@@ -213,6 +308,19 @@ func TestBody(t *testing.T) {
 			return err
 		}
 		require.PanicsWithValue(t, http.ErrAbortHandler, func() { g.do(chunked(request("POST", "/"), body(4))) })
+		require.Equal(t, uint64(1), g.guard.state.counts[checkBodySize][actionRefused].Load())
+	})
+	t.Run("the handler behind breaks off", func(t *testing.T) {
+		g := newRig(t, `"max_body": 3`)
+		g.origin = func(w http.ResponseWriter, r *http.Request) error {
+			w.WriteHeader(http.StatusOK)
+			_, _ = io.ReadAll(r.Body)
+			panic(http.ErrAbortHandler) // as a proxy does
+		}
+		require.PanicsWithValue(t, http.ErrAbortHandler, func() { g.do(chunked(request("POST", "/"), body(4))) })
+		require.Equal(t, uint64(1), g.guard.state.counts[checkBodySize][actionRefused].Load())
+		check, _ := g.repl.Get("http.edge_guard.check")
+		require.Equal(t, "body_size", check)
 	})
 	t.Run("shadow", func(t *testing.T) {
 		g := newRig(t, `"max_body": 3, "checks": {"body_size": "shadow"}`)
@@ -226,6 +334,11 @@ func TestBody(t *testing.T) {
 		require.Equal(t, uint64(1), g.guard.state.counts[checkBodySize][actionShadow].Load())
 	})
 }
+
+// hijackable is a writer with a connection to be had.
+type hijackable struct{ *httptest.ResponseRecorder }
+
+func (*hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, nil }
 
 // broken is a body that ends in an error.
 type broken struct{ io.Reader }
@@ -281,7 +394,97 @@ func TestFraming(t *testing.T) {
 			return nil
 		}
 		require.PanicsWithValue(t, http.ErrAbortHandler, func() { g.do(chunked(request("POST", "/"), broken{body(4)})) })
+		closing := newRig(t, "") // the connection is closed in any case, the response must be broken off too
+		closing.origin = g.origin
+		require.PanicsWithValue(t, http.ErrAbortHandler, func() { closing.do(chunked(request("POST", "/"), broken{body(4)})) })
 	})
+	t.Run("a hijacked connection", func(t *testing.T) {
+		g := newRig(t, "")
+		var hijack, failed error
+		g.origin = func(w http.ResponseWriter, r *http.Request) error {
+			_, _, hijack = http.NewResponseController(w).Hijack()
+			_, failed = io.ReadAll(r.Body)
+			return nil
+		}
+		w := &hijackable{ResponseRecorder: httptest.NewRecorder()}
+		g.serve(w, chunked(request("GET", "/", "Connection: Upgrade", "Upgrade: x"), broken{body(4)}))
+		require.NoError(t, hijack)
+		require.Error(t, failed)
+		require.Empty(t, w.Header(), "what follows is no response")
+		require.False(t, w.Flushed)
+	})
+	t.Run("a connection that can't be hijacked", func(t *testing.T) {
+		g := newRig(t, "")
+		g.origin = func(w http.ResponseWriter, _ *http.Request) error {
+			_, _, err := http.NewResponseController(w).Hijack()
+			return caddyhttp.Error(http.StatusBadGateway, err)
+		}
+		require.NotEmpty(t, g.get("/").Header().Get("X-Request-Id"))
+	})
+}
+
+// TestRefusalDoesNotWaitForTheBody: a client that waits for "100 Continue" gets the
+// response instead.
+func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
+	notFound := func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(http.StatusNotFound, nil) }
+	for _, test := range []struct {
+		options, method string
+		status          int
+	}{
+		{`"respond": "direct"`, "TRACE", 405}, {`"respond": "error"`, "TRACE", 405}, {"", "POST", 404},
+	} {
+		g := newRig(t, test.options)
+		g.origin = notFound
+		server := httptest.NewServer(http.HandlerFunc(g.serve))
+		t.Cleanup(server.Close)
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() }) // the server waits for that
+		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+		_, err = fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n", test.method)
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err, test)
+		require.Equal(t, test.status, resp.StatusCode)
+		require.True(t, resp.Close)
+		require.NoError(t, resp.Body.Close())
+	}
+}
+
+// TestReplacedResponseArrives: the client reads the 413 although the proxy broke off and
+// the rest of the body is still to come, over both protocols.
+func TestReplacedResponseArrives(t *testing.T) {
+	g := newRig(t, `"max_body": 3`)
+	g.origin = func(w http.ResponseWriter, r *http.Request) error {
+		_, _ = io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusOK)
+		if _, err := io.Copy(w, strings.NewReader("all is well")); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		return nil
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(g.serve))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	for major := 1; major <= 2; major++ {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		if major == 1 {
+			transport.ForceAttemptHTTP2, transport.TLSNextProto = false, make(map[string]func(string, *tls.Conn) http.RoundTripper)
+			transport.TLSClientConfig.NextProtos = nil
+		}
+		t.Cleanup(transport.CloseIdleConnections)
+		req, err := http.NewRequest(http.MethodPost, server.URL, io.NopCloser(body(10)))
+		require.NoError(t, err)
+		resp, err := (&http.Client{Transport: transport}).Do(req)
+		require.NoError(t, err)
+		require.Equal(t, major, resp.ProtoMajor)
+		require.Equal(t, 413, resp.StatusCode)
+		got, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(got), `"check":"body_size"`)
+		require.NoError(t, resp.Body.Close())
+	}
 }
 
 func TestRequestID(t *testing.T) {
@@ -349,6 +552,35 @@ func TestRequestIDOfTwoGuards(t *testing.T) {
 	require.Equal(t, []string{w.Header().Get("X-Request-Id")}, outer.seen.Header["X-Request-Id"])
 }
 
+// TestPlaceholdersOfTwoGuards: they tell what either found.
+func TestPlaceholdersOfTwoGuards(t *testing.T) {
+	outer, inner := newRig(t, `"request_id": "off", "checks": {"method": "shadow", "h2c": "off"}`), newRig(t, `"mask_ipv4": 16, "checks": {"h2c": "shadow"}`)
+	outer.server.Logs = new(caddyhttp.ServerLogConfig)
+	var shared *findings
+	outer.origin = func(w http.ResponseWriter, r *http.Request) error {
+		return inner.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			w.WriteHeader(http.StatusOK)
+			shared, _ = caddyhttp.GetVar(r.Context(), findingsVar).(*findings)
+			return nil
+		}))
+	}
+	placeholder := func(name string) any {
+		value, ok := outer.repl.Get("http.edge_guard." + name)
+		require.True(t, ok)
+		return value
+	}
+	inner.guard.methods["TRACE"] = true
+	w := outer.do(request("TRACE", "/", "Upgrade: h2c"))
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, "method,h2c", shared.shadow)
+	require.Empty(t, placeholder("check"))
+	require.NotEmpty(t, w.Header().Get("X-Request-Id"))
+	require.Equal(t, w.Header().Get("X-Request-Id"), placeholder("request_id"))
+	require.Equal(t, "192.0.0.0", placeholder("client_masked"))
+	require.Equal(t, 405, outer.do(request("PURGE", "/")).Code)
+	require.Equal(t, "method", placeholder("check"), "the one behind refused it")
+}
+
 func TestSecurityHeaders(t *testing.T) {
 	answer := func(g *rig, fields ...string) http.Header {
 		g.origin = func(w http.ResponseWriter, _ *http.Request) error {
@@ -405,6 +637,32 @@ func TestRefusalsByErrorRoutes(t *testing.T) {
 	g.requireRefused(t, request("TRACE", "/"), checkMethod, 405)
 }
 
+// TestErrorRoutesGetTheNormalForm: a request that was refused before its target and its
+// Connection were looked at reaches the error routes as others reach the handlers behind.
+func TestErrorRoutesGetTheNormalForm(t *testing.T) {
+	refused := func(options string) *http.Request {
+		g := newRig(t, `"respond": "error"`+prefixed(options))
+		w := httptest.NewRecorder()
+		r := caddyhttp.PrepareRequest(request("TRACE", "/%61/%2fb?q=%41", "Connection: close, Cookie, X-Other", "Cookie: a=b", "X-Other: 1"),
+			caddy.NewReplacer(), w, g.server)
+		require.Error(t, g.ServeHTTP(w, r, nil))
+		return r
+	}
+	r := refused("")
+	original := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	require.Equal(t, "/a/%2Fb?q=A", original.URL.RequestURI())
+	require.Equal(t, "/a/%2Fb?q=A", r.URL.RequestURI())
+	require.Equal(t, "/a/%2Fb?q=A", r.RequestURI)
+	require.Equal(t, []string{"close"}, r.Header["Connection"])
+	require.Equal(t, "a=b", r.Header.Get("Cookie"))
+	require.NotContains(t, r.Header, "X-Other")
+
+	r = refused(`"checks": {"normalization": "shadow", "connection": "shadow"}`)
+	original = r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	require.Equal(t, "/%61/%2fb?q=%41", original.URL.RequestURI())
+	require.Equal(t, []string{"close, Cookie, X-Other"}, r.Header["Connection"])
+}
+
 func TestMaskedClient(t *testing.T) {
 	for _, test := range []struct{ options, remote, want string }{
 		{"", "192.0.2.77:1", "192.0.2.0"},
@@ -442,6 +700,50 @@ func TestAccess(t *testing.T) {
 	r = request("GET", "/")
 	r.RemoteAddr = "198.51.100.7:1"
 	require.Equal(t, 200, g.do(r).Code)
+}
+
+// TestAccessOfEarlyData: an address that was not verified decides nothing.
+func TestAccessOfEarlyData(t *testing.T) {
+	early := func(complete bool) *http.Request {
+		r := request("GET", "/")
+		r.ProtoMajor, r.TLS = 3, &tls.ConnectionState{HandshakeComplete: complete}
+		return r
+	}
+	for _, options := range []string{
+		`"deny": {"addresses": ["198.51.100.0/24"]}`, `"allow": {"addresses": ["192.0.2.1"]}, "otherwise": "deny"`,
+		`"deny": {"addresses": ["198.51.100.0/24"]}, "checks": {"access": "shadow"}`,
+	} {
+		g := newRig(t, options+`, "security_headers": {}`)
+		w := g.do(early(false))
+		require.Equal(t, http.StatusTooEarly, w.Code, options)
+		require.Nil(t, g.seen)
+		require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
+		require.NotEmpty(t, w.Header().Get("X-Request-Id"))
+		require.Equal(t, http.StatusOK, g.do(early(true)).Code)
+	}
+	for _, options := range []string{"", `"deny": {"addresses": ["198.51.100.0/24"]}, "checks": {"access": "off"}`} {
+		require.Equal(t, http.StatusOK, newRig(t, options).do(early(false)).Code, "no list is asked")
+	}
+}
+
+// TestAccessWarnsOfAddressesThatClientsChoose: once, and only where it matters.
+func TestAccessWarnsOfAddressesThatClientsChoose(t *testing.T) {
+	warnings := func(options string, strict int, trusted bool) int {
+		g := newRig(t, options)
+		core, logs := observer.New(zap.WarnLevel)
+		g.guard.logger = zap.New(core)
+		g.server.TrustedProxiesStrict, g.trusted = strict, trusted
+		for range 3 {
+			require.Equal(t, http.StatusOK, g.get("/").Code)
+		}
+		return logs.FilterMessageSnippet("trusted_proxies_strict").Len()
+	}
+	const lists = `"deny": {"addresses": ["198.51.100.0/24"]}`
+	require.Equal(t, 1, warnings(lists, 0, true))
+	require.Zero(t, warnings(lists, 1, true))
+	require.Zero(t, warnings(lists, 0, false))
+	require.Zero(t, warnings(lists+`, "checks": {"access": "off"}`, 0, true))
+	require.Zero(t, warnings("", 0, true))
 }
 
 func TestHosts(t *testing.T) {

@@ -22,19 +22,37 @@ type visit struct {
 	writer guardWriter
 	body   *guardBody // nil: the body needs no watching
 	client netip.Addr // zero: there is none
-	id     string
-	// refused is the check for which the request was refused.
-	refused check
+	id     string     // empty: this guard gives none
 	// close: the connection must not be used again.
-	close  bool
-	shadow string // the checks in shadow mode, for the access log
+	close bool
+
+	*findings
+	own findings // the first guard's
 }
 
+// findings are what all guards of a request have in common.
+type findings struct {
+	id      string // empty: no guard gives one
+	refused check  // for which the request was refused
+	shadow  string // the checks in shadow mode, for the access log
+	latest  *visit
+}
+
+// findingsVar is their place in Caddy's table of request variables.
+const findingsVar = "edge_guard.findings"
+
 func newVisit(g *Guard, w http.ResponseWriter, r *http.Request) *visit {
-	v := &visit{guard: g, r: r, client: clientAddr(r), refused: noCheck}
+	v := &visit{guard: g, r: r, client: clientAddr(r)}
 	v.writer = guardWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, visit: v}
+	var further bool
+	if v.findings, further = caddyhttp.GetVar(r.Context(), findingsVar).(*findings); !further {
+		v.own.refused = noCheck
+		v.findings = &v.own
+		caddyhttp.SetVar(r.Context(), findingsVar, v.findings)
+	}
+	v.latest = v
 	v.identify()
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && !further {
 		repl.Map(v.placeholder)
 	}
 	if g.MaskClient {
@@ -50,9 +68,8 @@ func (v *visit) identify() {
 		return
 	}
 	// Where there are two guards the first one has decided.
-	if id, ok := caddyhttp.GetVar(v.r.Context(), requestIDVar).(string); ok {
-		v.id = id
-		v.r.Header[g.RequestIDHeader] = []string{id}
+	if v.id = v.findings.id; v.id != "" {
+		v.r.Header[g.RequestIDHeader] = []string{v.id}
 		return
 	}
 	if sent := v.r.Header[g.RequestIDHeader]; g.RequestID == RequestIDAccept && len(sent) == 1 && requestid.Valid(sent[0]) && v.trusted() {
@@ -61,12 +78,9 @@ func (v *visit) identify() {
 		v.id = requestid.New(g.version, time.Now())
 		v.r.Header[g.RequestIDHeader] = []string{v.id}
 	}
-	caddyhttp.SetVar(v.r.Context(), requestIDVar, v.id)
+	v.findings.id = v.id
 	reqinfo.Log(v.r.Context(), "edge_guard_request_id", v.id)
 }
-
-// requestIDVar is the id's place in Caddy's table of request variables.
-const requestIDVar = "edge_guard.request_id"
 
 // trusted reports whether the peer is one of the server's trusted proxies.
 func (v *visit) trusted() bool {
@@ -75,21 +89,21 @@ func (v *visit) trusted() bool {
 }
 
 // placeholder resolves {http.edge_guard.*}.
-func (v *visit) placeholder(key string) (any, bool) {
+func (f *findings) placeholder(key string) (any, bool) {
 	name, ok := strings.CutPrefix(key, "http.edge_guard.")
 	if !ok {
 		return nil, false
 	}
 	switch name {
 	case "request_id":
-		return v.id, true
+		return f.id, true
 	case "client_masked":
-		return v.masked(), true
+		return f.latest.masked(), true
 	case "check":
-		if v.refused == noCheck {
+		if f.refused == noCheck {
 			return "", true
 		}
-		return v.refused.String(), true
+		return f.refused.String(), true
 	}
 	return nil, false
 }
@@ -131,25 +145,23 @@ func clientAddr(r *http.Request) netip.Addr {
 
 // finish ends a request that was handed on.
 func (v *visit) finish(err error) error {
+	if v.writer.hijacked {
+		return err
+	}
 	if b := v.body; b != nil {
 		if b.exceeded.Load() {
 			switch {
 			case !b.enforce:
-				v.report(checkBodySize, actionShadow)
 			case !v.writer.wrote:
-				v.report(checkBodySize, actionRefused)
 				v.close = true
 				return v.refuse(checkBodySize)
+			case !v.writer.replaced: // what was sent is about a part of the body
+				panic(http.ErrAbortHandler)
 			default:
-				v.report(checkBodySize, actionRefused)
-				if !v.writer.replaced { // what was sent is about a part of the body
-					panic(http.ErrAbortHandler)
-				}
-				v.dropBody()
 				return nil // the refusal is the response, whatever the handlers behind say
 			}
 		}
-		if b.failed.Load() && v.r.ProtoMajor == 1 && v.level(checkFraming) == levelEnforce && !v.close {
+		if b.failed.Load() && v.r.ProtoMajor == 1 && v.level(checkFraming) == levelEnforce {
 			// Where the next request begins is not known.
 			v.close = true
 			if v.writer.wrote {
@@ -158,7 +170,7 @@ func (v *visit) finish(err error) error {
 			}
 		}
 	}
-	v.dropBody()
+	v.linger()
 	if !v.writer.wrote {
 		// Error routes, and net/http for who writes nothing, do so in front of this writer.
 		v.fields(v.writer.Header())
@@ -166,14 +178,28 @@ func (v *visit) finish(err error) error {
 	return err
 }
 
-// dropBody gives up what is left of a body when the connection is closed behind it, and
-// has net/http leave the client the time to read the response. Else bytes that nobody has
-// read would reset the connection, and the client might not see why.
-func (v *visit) dropBody() {
+// reportBody tells of a body that turned out too large.
+func (v *visit) reportBody() {
+	b := v.body
+	if b == nil || !b.exceeded.Load() {
+		return
+	}
+	if b.enforce {
+		v.refused = checkBodySize
+		v.report(checkBodySize, actionRefused)
+	} else {
+		v.report(checkBodySize, actionShadow)
+	}
+}
+
+// linger has net/http leave the client the time to read the response when the connection
+// is closed behind a body that nobody has read to its end. Else the rest of it would reset
+// the connection, and the client might not see why. The body is not closed here: that
+// waits for the client, who may be waiting for the response.
+func (v *visit) linger() {
 	if !v.close || v.r.ProtoMajor != 1 || v.r.Body == nil || v.body != nil && v.body.ended.Load() {
 		return
 	}
-	_ = v.r.Body.Close()
 	// The only way to tell net/http is a body that is too large for its own reader.
 	_, _ = http.MaxBytesReader(innermost(v.writer.ResponseWriter), io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 2))
 }

@@ -16,6 +16,7 @@ type guardWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	visit    *visit
 	wrote    bool // the final header
+	hijacked bool // the connection, and with it the body, is another's
 	replaced bool // what the handlers behind send goes nowhere
 }
 
@@ -59,8 +60,11 @@ func (w *guardWriter) FlushError() error {
 
 // Hijack implements http.Hijacker: what follows is no response any more.
 func (w *guardWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w.wrote = true
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.wrote, w.hijacked = true, true
+	}
+	return conn, rw, err
 }
 
 // first is called before the first final header.
@@ -79,6 +83,8 @@ func (w *guardWriter) first(code int) {
 		clear(header)
 		v.fields(header)
 		v.write(w.ResponseWriter, checkBodySize)
+		// The handlers behind may take their time to find out.
+		_ = http.NewResponseController(w.ResponseWriter).Flush()
 		return
 	}
 	v.fields(w.Header())

@@ -101,6 +101,12 @@ func chunked(r *http.Request, body io.Reader) *http.Request {
 // do serves a request as Caddy's server would; errors become statuses.
 func (g *rig) do(r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
+	g.serve(w, r)
+	return w
+}
+
+// serve is do with a writer of the test's.
+func (g *rig) serve(w http.ResponseWriter, r *http.Request) {
 	g.repl = caddy.NewReplacer()
 	r = caddyhttp.PrepareRequest(r, g.repl, w, g.server)
 	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, strings.Trim(r.RemoteAddr[:strings.LastIndexByte(r.RemoteAddr, ':')], "[]"))
@@ -118,7 +124,6 @@ func (g *rig) do(r *http.Request) *httptest.ResponseRecorder {
 		w.WriteHeader(code)
 		fmt.Fprint(w, err)
 	}
-	return w
 }
 
 // get asks for a target.

@@ -52,6 +52,20 @@ func TestGuardBodyLimit(t *testing.T) {
 	}
 }
 
+// TestGuardRefusalDoesNotWaitForTheBody: a client that waits for "100 Continue" gets the
+// refusal at once, by error routes too.
+func TestGuardRefusalDoesNotWaitForTheBody(t *testing.T) {
+	t.Parallel()
+	for _, more := range []string{"", "handle_errors {\nrespond \"{err.status_code}\"\n}"} {
+		s := startGuarded(t, "edge_guard", more).open()
+		s.send("TRACE / HTTP/1.1\r\nHost: SITE\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+		resp := s.next()
+		require.NotNil(t, resp)
+		require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode)
+		require.True(t, resp.Close)
+	}
+}
+
 // TestGuardFraming: behind a chunked request of HTTP/1 the connection is closed, so that
 // nothing that follows on it is taken for another request.
 func TestGuardFraming(t *testing.T) {
@@ -165,6 +179,12 @@ func TestGuardProtocolFields(t *testing.T) {
 		[2]string{":authority", c.host()}, [2]string{"connection", "keep-alive"}))
 	require.Equal(t, http.StatusOK, c.overHTTP2([2]string{":method", "GET"}, [2]string{":scheme", "http"}, [2]string{":path", "/"},
 		[2]string{":authority", c.host()}))
+	c.arrived()
+	require.Equal(t, http.StatusOK, c.overHTTP2([2]string{":method", "GET"}, [2]string{":scheme", "http"}, [2]string{":path", "/query?a=b HTTP/1.1#<\xff"},
+		[2]string{":authority", c.host()}))
+	all = c.arrived()
+	require.Len(t, all, 1)
+	require.Equal(t, "/query?a=b%20HTTP/1.1%23%3C%FF", all[0].URI, "a request line has no spaces but its own")
 	require.Equal(t, http.StatusMethodNotAllowed, c.overHTTP2([2]string{":method", "CONNECT"}, [2]string{":authority", c.host()}))
 }
 

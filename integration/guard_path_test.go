@@ -173,3 +173,19 @@ func TestGuardNormalFormIsSeenByAll(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, got.Status)
 	})
 }
+
+// TestGuardErrorRoutesProxyTheNormalForm: a request that was refused before its target was
+// looked at reaches a proxy of the error routes in normal form, with its cookies.
+func TestGuardErrorRoutesProxyTheNormalForm(t *testing.T) {
+	t.Parallel()
+	site := strings.Replace(guardedSite, "{{.more}}", "handle_errors {\nreverse_proxy {{.origin}}\n}", 1)
+	c := startCaddyfile(t, site, harness.Vars{"guard": "edge_guard"})
+	c.origin.Handle("*", text("ok"))
+	s := c.open()
+	s.send("TRACE /%61/%2fb?q=%41 HTTP/1.1\r\nHost: SITE\r\nConnection: close, Cookie\r\nCookie: a=b\r\n\r\n")
+	require.NotNil(t, s.next())
+	all := c.arrived()
+	require.Len(t, all, 1)
+	require.Equal(t, "/a/%2Fb?q=A", all[0].URI)
+	require.Equal(t, "a=b", all[0].Header.Get("Cookie"))
+}

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -14,6 +15,8 @@ type File[T any] struct {
 	path  string
 	most  int64
 	parse func(content []byte) (T, error)
+	// readFile is os.ReadFile but in tests.
+	readFile func(name string) ([]byte, error)
 
 	content atomic.Pointer[T]
 
@@ -46,7 +49,7 @@ const settling = 2 * time.Second
 
 // NewFile returns a file of at most so many bytes. Nothing is read yet.
 func NewFile[T any](path string, most int64, parse func([]byte) (T, error)) *File[T] {
-	return &File[T]{path: path, most: most, parse: parse}
+	return &File[T]{path: path, most: most, parse: parse, readFile: os.ReadFile}
 }
 
 // Path returns the name of the file.
@@ -76,43 +79,50 @@ func (f *File[T]) Refresh(now time.Time) (changed bool, err error) {
 	defer f.mu.Unlock()
 	before := f.status.Err
 	info, err := os.Stat(f.path)
+	var s stamp
 	if err == nil {
-		s := stamp{info.ModTime(), info.Size(), now.Sub(info.ModTime()) >= settling}
-		if f.stamp.settled && s.size == f.stamp.size && s.modified.Equal(f.stamp.modified) {
+		s = stamp{info.ModTime(), info.Size(), now.Sub(info.ModTime()) >= settling}
+		if f.stamp.settled && s.sameAs(f.stamp) {
 			return false, f.status.Err
 		}
+	}
+	var raw []byte
+	if err == nil {
+		raw, err = f.read(info)
+	}
+	if err != nil {
+		// What kept it from being read may pass and leave the file as it is.
+		f.stamp = stamp{}
+	} else {
+		changed = !s.sameAs(f.stamp)
+		f.stamp = s
 		var content T
-		if content, err = f.read(info); err == nil {
+		if content, err = f.parse(raw); err == nil {
 			f.content.Store(&content)
 			f.status.Loaded, f.status.Size = now, info.Size()
 		}
-		same := s.size == f.stamp.size && s.modified.Equal(f.stamp.modified)
-		f.stamp, changed = s, !same
-	} else {
-		f.stamp = stamp{}
+	}
+	if err != nil {
 		err = fmt.Errorf("%s: %w", f.path, unwrapPath(err))
 	}
 	f.status.Err = err
 	return changed || text(err) != text(before), err
 }
 
-// read reads and parses the file that was just looked at.
-func (f *File[T]) read(info os.FileInfo) (content T, err error) {
+// sameAs reports whether two stamps are of one version.
+func (s stamp) sameAs(other stamp) bool {
+	return s.size == other.size && s.modified.Equal(other.modified)
+}
+
+// read reads the file that was just looked at.
+func (f *File[T]) read(info os.FileInfo) ([]byte, error) {
 	if !info.Mode().IsRegular() {
-		return content, fmt.Errorf("%s: is no regular file", f.path)
+		return nil, errors.New("is no regular file")
 	}
 	if info.Size() > f.most {
-		return content, fmt.Errorf("%s: %d bytes are more than %d", f.path, info.Size(), f.most)
+		return nil, fmt.Errorf("%d bytes are more than %d", info.Size(), f.most)
 	}
-	raw, err := os.ReadFile(f.path)
-	if err != nil {
-		return content, fmt.Errorf("%s: %w", f.path, unwrapPath(err))
-	}
-	content, err = f.parse(raw)
-	if err != nil {
-		return content, fmt.Errorf("%s: %w", f.path, err)
-	}
-	return content, nil
+	return f.readFile(f.path)
 }
 
 // unwrapPath takes the path off an error that gets it in front.

@@ -3,6 +3,7 @@ package access
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,6 +104,31 @@ func TestBrokenFileLeavesWhatWasRead(t *testing.T) {
 	}
 	require.NoError(t, os.Remove(l.Path()))
 	l.write("192.0.2.1\n192.0.2.2\n")
+	changed, err := l.refresh(time.Hour)
+	require.NoError(t, err)
+	require.True(t, changed)
+	l.requireLen(2)
+	require.NoError(t, l.Status().Err)
+}
+
+// TestFileThatCouldNotBeReadIsReadAgain: what fails once, such as a file that nobody may
+// read yet, or too many that are open, is tried again though the file has not changed.
+func TestFileThatCouldNotBeReadIsReadAgain(t *testing.T) {
+	l := newListFile(t, "192.0.2.1\n")
+	_, err := l.refresh(time.Hour)
+	require.NoError(t, err)
+	l.write("192.0.2.1\n192.0.2.2\n")
+	l.readFile = func(name string) ([]byte, error) {
+		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
+	for i := range 2 {
+		changed, err := l.refresh(time.Hour)
+		require.ErrorIs(t, err, syscall.EMFILE)
+		require.ErrorContains(t, err, "list.txt: too many open files")
+		require.Equal(t, i == 0, changed, "it is news once")
+		l.requireLen(1)
+	}
+	l.readFile = os.ReadFile
 	changed, err := l.refresh(time.Hour)
 	require.NoError(t, err)
 	require.True(t, changed)

@@ -6,6 +6,7 @@ const (
 	unreserved = 1 << iota // RFC 3986 section 2.3
 	inPath                 // may be in a path as it is (RFC 3986 section 3.3)
 	dangerous              // has a meaning to who decodes it once more
+	notInQuery             // must be escaped in a query
 )
 
 // class says what a character is. Brackets are in paths too, as net/url has them.
@@ -20,6 +21,9 @@ var class = func() (all [256]byte) {
 			all[c] = dangerous
 		case strings.IndexByte("!$&'()*+,;=:@[]", c) >= 0:
 			all[c] = inPath
+		}
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"#<>", byte(c)) >= 0 {
+			all[c] |= notInQuery
 		}
 	}
 	return all

@@ -95,7 +95,12 @@ func TestQuery(t *testing.T) {
 		{"b=2&a=1&a=1&c", "b=2&a=1&a=1&c", 0},
 		{"q=%61%2f%2F+x%20", "q=a%2F%2F+x%20", 0},
 		{"q=%7e%41", "q=~A", 0},
-		{"q='<中\"", "q='<中\"", 0},
+		{"q='<中\">", "q='%3C%E4%B8%AD%22%3E", 0},
+		{"q=a b#c\td\x7f", "q=a%20b%23c%09d%7F", 0},
+		{"q=a b\\^`{|}", "q=a%20b\\^`{|}", 0},
+		{"q=\x00", "q=%00", QueryNUL},
+		{"q=%61%zz %2f", "q=%61%zz%20%2f", QueryEncoding},
+		{"q=% 41&%4 1", "q=%%2041&%4%201", QueryEncoding},
 		{"q=%252e", "q=%252e", 0},
 		{"q=%0d%0a", "q=%0D%0A", 0},
 		{"q=100%", "q=100%", QueryEncoding},
@@ -174,9 +179,10 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// FuzzQuery: a normal form is its own normal form and has the same parameters.
+// FuzzQuery: a normal form is its own normal form, has the same parameters, and nothing
+// that would end a request line or a link.
 func FuzzQuery(f *testing.F) {
-	for _, s := range []string{"a=1&b=2", "%%36", "q=%41%2f", "a=%", "+%2b"} {
+	for _, s := range []string{"a=1&b=2", "%%36", "q=%41%2f", "a=%", "+%2b", "a b#<\"\xff\x00", "% 20%61"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
@@ -184,6 +190,9 @@ func FuzzQuery(f *testing.F) {
 		again, more := Query(normal)
 		require.Equal(t, normal, again)
 		require.Equal(t, faults, more)
+		for i := range len(normal) {
+			require.True(t, normal[i] > ' ' && normal[i] < 0x7f && strings.IndexByte("#<>\"", normal[i]) < 0, normal)
+		}
 		before, err := url.ParseQuery(raw)
 		after, again2 := url.ParseQuery(normal)
 		require.Equal(t, err == nil, again2 == nil)
