@@ -63,8 +63,13 @@ func (g *Guard) provisionName() error {
 	if g.Name == "" {
 		g.Name = DefaultName
 	}
-	if strings.Trim(g.Name, "-_.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-		return fmt.Errorf("name: invalid value %q: want letters, digits, dots, - and _", g.Name)
+	return checkName(g.Name)
+}
+
+// checkName returns an error when a name is not fit for a path of the admin API.
+func checkName(name string) error {
+	if strings.Trim(name, "-_.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return fmt.Errorf("name: invalid value %q: want letters, digits, dots, - and _", name)
 	}
 	return nil
 }

@@ -62,14 +62,23 @@ func (p *Parser) Size(option string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	size, err := ParseSize(word)
+	if err != nil {
+		return 0, p.Errf(option, "%w", err)
+	}
+	return size, nil
+}
+
+// ParseSize parses a number of bytes above zero, such as 4096, 64KiB or 256MiB.
+func ParseSize(word string) (int64, error) {
 	size, err := humanize.ParseBytes(word)
 	switch {
 	case err != nil:
-		return 0, p.Errf(option, "invalid size %q: want bytes, such as 4096, 64KiB or 256MiB", word)
+		return 0, fmt.Errorf("invalid size %q: want bytes, such as 4096, 64KiB or 256MiB", word)
 	case size == 0:
-		return 0, p.Errf(option, "invalid size %q: must be above zero", word)
+		return 0, fmt.Errorf("invalid size %q: must be above zero", word)
 	case size > math.MaxInt64:
-		return 0, p.Errf(option, "invalid size %q: too large", word)
+		return 0, fmt.Errorf("invalid size %q: too large", word)
 	}
 	return int64(size), nil
 }

@@ -1,0 +1,140 @@
+package audit
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Tuner counts findings, to propose exceptions for those that were wrong. The zero value is
+// ready to use.
+type Tuner struct {
+	groups map[group]*count
+	events int
+}
+
+// group is what one exception would silence.
+type group struct {
+	rule, variable, path string
+}
+
+type count struct {
+	n       int
+	message string
+	clients map[string]bool
+}
+
+// maxGroups bounds what a log can make a tuner keep.
+const maxGroups = 100000
+
+// Proposal is an exception that would silence some findings.
+type Proposal struct {
+	// Line is the exception, as an option of the Caddyfile.
+	Line string `json:"line"`
+	// Findings is how many it would silence, Clients from how many clients they came.
+	Findings int    `json:"findings"`
+	Clients  int    `json:"clients"`
+	Message  string `json:"message,omitempty"`
+}
+
+// Add counts the findings of an event.
+func (t *Tuner) Add(e *Event) {
+	if t.groups == nil {
+		t.groups = make(map[group]*count)
+	}
+	t.events++
+	for _, f := range e.Findings {
+		g := group{f.Rule, f.Variable, e.Path}
+		c := t.groups[g]
+		if c == nil {
+			if len(t.groups) >= maxGroups {
+				continue
+			}
+			c = &count{message: f.Message, clients: make(map[string]bool)}
+			t.groups[g] = c
+		}
+		c.n++
+		if len(c.clients) < 1000 {
+			c.clients[e.Client] = true
+		}
+	}
+}
+
+// Events returns how many events were counted.
+func (t *Tuner) Events() int { return t.events }
+
+// maxPaths is in how many paths one finding is a matter of each path. In more it is a
+// matter of the site.
+const maxPaths = 3
+
+// Propose returns exceptions, those that would silence the most first. What is found in
+// many paths becomes one exception for all.
+func (t *Tuner) Propose() []Proposal {
+	type place struct{ rule, variable string }
+	places := make(map[place][]group)
+	for g := range t.groups {
+		p := place{g.rule, g.variable}
+		places[p] = append(places[p], g)
+	}
+	lines := make(map[string]*count)
+	add := func(line string, c *count) {
+		sum := lines[line]
+		if sum == nil {
+			sum = &count{message: c.message, clients: make(map[string]bool)}
+			lines[line] = sum
+		}
+		sum.n += c.n
+		maps.Copy(sum.clients, c.clients)
+	}
+	for p, groups := range places {
+		for _, g := range groups {
+			path := g.path
+			if len(groups) > maxPaths {
+				path = ""
+			}
+			add(Line(p.rule, p.variable, path), t.groups[g])
+		}
+	}
+	var list []Proposal
+	for line, c := range lines {
+		list = append(list, Proposal{line, c.n, len(c.clients), c.message})
+	}
+	slices.SortFunc(list, func(a, b Proposal) int {
+		return cmp.Or(b.Findings-a.Findings, b.Clients-a.Clients, strings.Compare(a.Line, b.Line))
+	})
+	return list
+}
+
+// Line returns the exception, as an option of the Caddyfile, that silences a rule of the
+// Core Rule Set for a variable such as ARGS:q, and in one path if that is given; or any
+// other rule as a whole.
+func Line(rule, variable, path string) string {
+	if strings.Trim(rule, "0123456789") != "" {
+		return "skip rule " + rule
+	}
+	line := "exclude rule " + rule
+	collection, key, _ := strings.Cut(variable, ":")
+	if key != "" {
+		switch collection {
+		case "ARGS", "ARGS_GET", "ARGS_POST":
+			line += " param " + quote(strings.TrimPrefix(key, "json."))
+		case "REQUEST_COOKIES":
+			line += " cookie " + quote(key)
+		case "REQUEST_HEADERS":
+			line += " header " + quote(key)
+		}
+	}
+	if path != "" {
+		line += " path " + quote(path)
+	}
+	return line
+}
+
+// quote writes a word of the Caddyfile.
+func quote(word string) string {
+	if word == "" || strings.ContainsAny(word, " \t\r\n\"`{}#\\") {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", " ", "\r", " ").Replace(word) + `"`
+	}
+	return word
+}

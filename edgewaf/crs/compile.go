@@ -1,0 +1,130 @@
+package crs
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/corazawaf/coraza/v3"
+	"github.com/corazawaf/coraza/v3/experimental"
+	"github.com/corazawaf/coraza/v3/types"
+)
+
+// build compiles sources. It returns the engine and its rules, in order.
+func build(list []source, f *files) (coraza.WAF, []Rule, error) {
+	var rules []Rule
+	config := coraza.NewWAFConfig().WithRootFS(f)
+	config = experimental.WAFConfigWithRuleObserver(config, func(r types.RuleMetadata) {
+		if r.ID() != 0 {
+			rules = append(rules, newRule(r))
+		}
+	})
+	for _, s := range list {
+		if s.file != "" {
+			config = config.WithDirectivesFromFile(s.file)
+		} else {
+			config = config.WithDirectives(s.text)
+		}
+	}
+	waf, err := coraza.NewWAF(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.SortStableFunc(rules, func(a, b Rule) int { return a.ID - b.ID })
+	return waf, rules, nil
+}
+
+// compile is build with an error that names file, line and rule.
+func compile(list []source, f *files) (coraza.WAF, []Rule, error) {
+	for _, s := range list {
+		if s.file == "" {
+			continue
+		}
+		data, err := f.ReadFile(s.file)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, err := statements(s.file, string(data)); err != nil {
+			return nil, nil, err
+		}
+	}
+	waf, rules, err := build(list, f)
+	if err != nil {
+		return nil, nil, locate(list, f, err)
+	}
+	return waf, rules, nil
+}
+
+// locate finds the directive that the engine refused, which the engine does not tell: the
+// last of the shortest beginning that fails.
+func locate(list []source, f *files, cause error) error {
+	fails := func(n int, last string) error {
+		part := slices.Clone(list[:n])
+		g := newFiles()
+		if n > 0 && part[n-1].file != "" {
+			g.overlay = map[string]string{part[n-1].file: last}
+		}
+		waf, _, err := build(part, g)
+		if err == nil {
+			_ = closeWAF(waf)
+		}
+		return err
+	}
+	for i, s := range list {
+		if s.file == "" {
+			if err := fails(i+1, ""); err != nil {
+				return fmt.Errorf("the rules of the edge itself: %w", reason(err))
+			}
+			continue
+		}
+		text := string(f.read[s.file])
+		if fails(i+1, text) == nil {
+			continue
+		}
+		parts, err := statements(s.file, text)
+		if err != nil {
+			return err
+		}
+		upTo := func(n int) string {
+			var b strings.Builder
+			for _, part := range parts[:n] {
+				b.WriteString(part.text)
+				b.WriteByte('\n')
+			}
+			return b.String()
+		}
+		n := sort.Search(len(parts), func(n int) bool { return fails(i+1, upTo(n+1)) != nil })
+		if n == len(parts) {
+			return fmt.Errorf("%s: %w", s.file, reason(cause))
+		}
+		where := fmt.Sprintf("%s:%d", s.file, parts[n].first)
+		if id := ruleID.FindStringSubmatch(parts[n].text); id != nil {
+			where += ": rule " + id[1]
+		}
+		return fmt.Errorf("%s: %w", where, reason(fails(i+1, upTo(n+1))))
+	}
+	return reason(cause)
+}
+
+var ruleID = regexp.MustCompile(`[",\s]id:\s*'?(\d+)`)
+
+// reason is the innermost part of an error of the engine, without the words about how it
+// came to its text.
+func reason(err error) error {
+	text := err.Error()
+	for _, prefix := range []string{"invalid WAF config from string: ", "invalid WAF config from file: ", "failed to parse string: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return errors.New(text)
+}
+
+// closeWAF gives back what an engine shares with others.
+func closeWAF(waf coraza.WAF) error {
+	if c, ok := waf.(experimental.WAFCloser); ok {
+		return c.Close()
+	}
+	return nil
+}

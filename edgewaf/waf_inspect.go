@@ -1,0 +1,454 @@
+package edgewaf
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddyedge/caddy-edge/edgewaf/audit"
+	"github.com/caddyedge/caddy-edge/edgewaf/content"
+	"github.com/caddyedge/caddy-edge/edgewaf/crs"
+	"github.com/caddyedge/caddy-edge/edgewaf/rules"
+)
+
+// inspection is one request on its way through the firewall. It is for the goroutine of
+// the request.
+type inspection struct {
+	f      *Firewall
+	w      http.ResponseWriter
+	r      *http.Request
+	level  level
+	client netip.Addr
+	id     string
+
+	// What exceptions say about this request.
+	skip             bool
+	off, shadows     []*crs.Removal
+	offIDs, shadowed []map[string]bool
+
+	body    *requestBody
+	native  rules.Request
+	session evaluation // nil: the engine was not asked
+
+	event   audit.Event
+	zones   []*rules.Rule // by which it is limited
+	blocked bool          // it must be refused
+	would   bool          // it would have to be, were rules or the firewall not in shadow mode
+	allowed bool
+	found   bool // a rule found something worth telling
+	bypass  bool // the cache has no part in it
+	failure outcome
+	dry     bool // the request is only explained: nothing is counted
+}
+
+// evaluation is what the firewall needs of an engine: a request is evaluated, then its
+// response if that is wanted. Whatever can tell that a request is clean may stand in
+// front of the rules.
+type evaluation interface {
+	Request() crs.Verdict
+	Response(*crs.Response) crs.Verdict
+	Close() error
+}
+
+// The actions that events tell of.
+const (
+	actBlock  = "block"
+	actShadow = "shadow"
+	actLog    = "log"
+	actAllow  = "allow"
+)
+
+func (f *Firewall) newInspection(w http.ResponseWriter, r *http.Request, l level) (*inspection, error) {
+	i := &inspection{f: f, w: w, r: r, level: l, client: clientAddr(r), off: f.core}
+	for n := range f.choices {
+		c := &f.choices[n]
+		matches, err := c.matches(r)
+		if err != nil {
+			return nil, err
+		}
+		if !matches {
+			continue
+		}
+		switch {
+		case c.all && c.shadow:
+			i.level = min(i.level, levelShadow)
+		case c.all:
+			i.skip = true
+			return i, nil
+		case c.shadow:
+			if c.core != nil {
+				i.shadows = append(i.shadows, c.core)
+			}
+			i.shadowed = append(i.shadowed, c.ids)
+		default:
+			if c.core != nil {
+				i.off = append(i.off[:len(i.off):len(i.off)], c.core)
+			}
+			i.offIDs = append(i.offIDs, c.ids)
+		}
+	}
+	i.id = requestID(r)
+	return i, nil
+}
+
+// close ends the evaluation.
+func (i *inspection) close() {
+	i.count()
+	if i.session != nil {
+		_ = i.session.Close()
+	}
+}
+
+// request holds the request against the rules, and refuses it if it must be.
+func (i *inspection) request() (refused bool, err error) {
+	if err := i.inspect(); err != nil {
+		return true, err
+	}
+	if i.blocked {
+		return true, i.refuse()
+	}
+	return false, nil
+}
+
+// inspect holds the request against the rules, up to the first kind that blocks it.
+func (i *inspection) inspect() error {
+	if err := i.byMatchers(); err != nil || i.over() {
+		return err
+	}
+	i.readBody()
+	if i.over() {
+		return nil
+	}
+	start := time.Now()
+	i.byPacks()
+	if !i.over() {
+		i.byEngine()
+	}
+	if !i.dry {
+		wafDuration().Observe(time.Since(start).Seconds())
+	}
+	return nil
+}
+
+// over reports whether the request is decided about. One that is only explained never is.
+func (i *inspection) over() bool { return i.blocked && !i.dry }
+
+// readBody reads of the content what is looked at.
+func (i *inspection) readBody() {
+	if !i.needsBody() {
+		i.body = &requestBody{kind: content.KindOf(i.r.Header.Get("Content-Type"))}
+		return
+	}
+	if i.body = readBody(i.r, i.f.Body.Limit); !i.body.cut {
+		return
+	}
+	if !i.dry {
+		wafCut().Inc()
+	}
+	if i.f.Body.OnLimit == OnReject {
+		i.fail("body-limit", http.StatusRequestEntityTooLarge, outcomeTooLong)
+	}
+}
+
+// needsBody reports whether a rule may look at the content.
+func (i *inspection) needsBody() bool {
+	return i.f.Body.Limit > 0 && (i.f.engine != nil || i.f.rules.packs.NeedsBody() || i.f.Body.OnLimit == OnReject)
+}
+
+// byMatchers holds the request against the rules by matchers.
+func (i *inspection) byMatchers() error {
+	for _, m := range i.f.rules.matchers {
+		if has(i.offIDs, m.ID) {
+			continue
+		}
+		matches, err := m.matches(i.r)
+		if err != nil {
+			return err
+		}
+		if !matches {
+			continue
+		}
+		i.find(audit.Finding{Rule: m.ID, Message: "matched"}, true)
+		if m.Action == MatchBlock {
+			i.block(m.ID, m.Status, has(i.shadowed, m.ID))
+		}
+	}
+	return nil
+}
+
+// byPacks holds the request against the packs.
+func (i *inspection) byPacks() {
+	set := i.f.rules.packs
+	if set == nil {
+		return
+	}
+	i.native = rules.Request{
+		Method: i.r.Method, Host: i.r.Host, Proto: i.r.Proto, Header: i.r.Header, Client: i.client, Body: i.body.seen,
+	}
+	i.native.Path, i.native.RawQuery, _ = strings.Cut(i.r.RequestURI, "?")
+	var matches []rules.Match
+	set.Request(&i.native, func(m rules.Match) { matches = append(matches, m) })
+	i.decide(matches)
+}
+
+// decide does what the rules of packs say that found something.
+func (i *inspection) decide(matches []rules.Match) {
+	n := 0
+	for _, m := range matches {
+		if has(i.offIDs, m.Rule.ID) {
+			continue
+		}
+		matches[n] = m
+		n++
+		i.find(audit.Finding{
+			Rule: m.Rule.ID, Message: m.Rule.Description, Tags: m.Rule.Tags, Mode: i.modeOf(m.Rule).String(), Variable: m.Where, Excerpt: excerptOf(m),
+		}, m.Rule.Log)
+	}
+	v := rules.Decide(matches[:n], i.modeOf)
+	if v.Block != nil {
+		i.block(v.Block.ID, v.Block.Status, false)
+	} else if v.Would != nil {
+		i.block(v.Would.ID, v.Would.Status, true)
+	}
+	if v.Allow != nil {
+		i.allowed = true
+		i.reason(v.Allow.ID)
+	}
+	i.bypass = i.bypass || v.BypassCache != nil
+	i.zones = append(i.zones, v.Limits...)
+}
+
+// modeOf is the mode of a rule for this request.
+func (i *inspection) modeOf(r *rules.Rule) rules.Mode {
+	if i.level == levelShadow || has(i.shadowed, r.ID) {
+		return rules.Shadow
+	}
+	return r.Mode
+}
+
+// excerptOf is what may be told of what a rule of a pack found.
+func excerptOf(m rules.Match) string {
+	if _, name, ok := strings.Cut(m.Where, " "); ok && audit.Secret(name) {
+		return audit.Redacted
+	}
+	return audit.Clean(m.Excerpt, audit.MaxExcerpt)
+}
+
+// byEngine has the engine evaluate the request.
+func (i *inspection) byEngine() {
+	if i.f.engine == nil {
+		return
+	}
+	if i.f.Budget > 0 && i.work() > i.f.Budget {
+		if i.f.OnBudget == OnReject {
+			i.fail("budget", http.StatusRequestEntityTooLarge, outcomeBudget)
+		} else {
+			i.failure = outcomeBudget
+		}
+		return
+	}
+	engine := i.f.engine.Value()
+	request := i.view()
+	session := engine.Begin(request, i.off)
+	i.session = session
+	v := session.Request()
+	if !v.Blocked || len(i.shadows) == 0 || i.level == levelShadow {
+		i.verdict(v, false)
+		return
+	}
+	// What rules in shadow mode would have done is told. What is done is decided without
+	// them.
+	i.verdict(v, true)
+	_ = session.Close()
+	session = engine.Begin(request, append(i.off[:len(i.off):len(i.off)], i.shadows...))
+	i.session = session
+	if v = session.Request(); v.Blocked {
+		i.block(strconv.Itoa(v.Rule), 0, false)
+	}
+}
+
+// verdict does what a verdict of the engine says.
+func (i *inspection) verdict(v crs.Verdict, shadow bool) {
+	if v.Err != nil {
+		i.f.logger.Error("the rules could not be evaluated", zap.String("request_id", i.id), zap.Error(v.Err))
+		i.fail("engine", http.StatusInternalServerError, outcomeFailed)
+		return
+	}
+	if !i.dry {
+		wafScore().Observe(float64(v.Inbound))
+	}
+	for n := range v.Matches {
+		m := &v.Matches[n]
+		variable := m.Variable
+		if m.Key != "" {
+			variable += ":" + m.Key
+		}
+		i.find(audit.Finding{
+			Rule: strconv.Itoa(m.Rule), Message: audit.Clean(m.Message, audit.MaxName), Tags: m.Tags, Severity: m.Severity, Paranoia: m.Paranoia,
+			Variable: audit.Clean(variable, audit.MaxName), Excerpt: audit.Excerpt(m.Variable, m.Key, m.Value),
+		}, true)
+	}
+	if v.Inbound > 0 || v.Outbound > 0 {
+		i.event.Score, i.event.Threshold = v.Inbound, i.f.CRS.Inbound
+		if v.Outbound >= i.f.CRS.Outbound {
+			i.event.Score, i.event.Threshold = v.Outbound, i.f.CRS.Outbound
+		}
+	}
+	if v.Blocked {
+		i.block(strconv.Itoa(v.Rule), 0, shadow)
+	}
+}
+
+// view is what the engine sees of the request.
+func (i *inspection) view() *crs.Request {
+	r := i.r
+	v := &crs.Request{
+		ID: i.id, Method: r.Method, URI: r.RequestURI, Proto: r.Proto, Host: r.Host, Header: r.Header,
+		Client: i.client, Body: i.body.seen, Processor: processorOf(i.body),
+	}
+	if len(r.TransferEncoding) > 0 {
+		v.Chunked = true
+	}
+	// What is looked at has no coding any more, so the rule against codings that can't be
+	// looked into has no say.
+	if i.body.decoded && r.Header.Get("Content-Encoding") != "" {
+		v.Header = r.Header.Clone()
+		v.Header.Del("Content-Encoding")
+	}
+	if _, port, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		v.ClientPort, _ = strconv.Atoi(port)
+	}
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		if a, err := netip.ParseAddrPort(local.String()); err == nil {
+			v.Server, v.ServerPort = a.Addr(), int(a.Port())
+		}
+	}
+	return v
+}
+
+// processorOf is how content is read whose type says nothing of it to the engine.
+func processorOf(b *requestBody) crs.Processor {
+	switch b.kind {
+	case content.JSON:
+		return crs.ProcessorJSON
+	case content.XML:
+		return crs.ProcessorXML
+	case content.Text:
+		// Scripts send JSON as text to spare themselves a preflight request.
+		if text := strings.TrimLeft(string(b.seen[:min(len(b.seen), 64)]), " \t\r\n"); text != "" && (text[0] == '{' || text[0] == '[') && json.Valid(b.seen) {
+			return crs.ProcessorJSON
+		}
+		return crs.ProcessorText
+	case content.Other, content.Form, content.Multipart, content.Stream:
+	}
+	return crs.ProcessorNone
+}
+
+// perValue is what a value costs beside its bytes, in bytes.
+const perValue = 256
+
+// work estimates what the rules will have to do: bytes times rules. It is made before,
+// since the engine can't be interrupted.
+func (i *inspection) work() int64 {
+	size, values := len(i.r.RequestURI), strings.Count(i.r.RequestURI, "&")
+	for name, list := range i.r.Header {
+		for _, value := range list {
+			size += len(name) + len(value)
+			values++
+		}
+		if name == "Cookie" {
+			for _, value := range list {
+				values += strings.Count(value, ";")
+			}
+		}
+	}
+	if n := len(i.body.seen); n > 0 {
+		size += n
+		switch i.body.kind {
+		case content.Form:
+			values += strings.Count(string(i.body.seen), "&")
+		case content.JSON, content.Text:
+			values += min(strings.Count(string(i.body.seen), ","), i.f.CRS.MaxArgs)
+		case content.Other, content.Multipart, content.XML, content.Stream:
+		}
+	}
+	values = min(values, 3*i.f.CRS.MaxArgs)
+	return int64(size+perValue*values) * int64(i.f.rules.phase)
+}
+
+// find notes what a rule found.
+func (i *inspection) find(finding audit.Finding, worth bool) {
+	i.event.Add(finding)
+	i.found = i.found || worth
+	if i.event.Rule == "" {
+		i.event.Rule = finding.Rule
+	}
+}
+
+// block decides that the request is to be refused. The first rule is the reason.
+func (i *inspection) block(rule string, status int, shadow bool) {
+	if i.blocked {
+		return
+	}
+	if shadow || i.level == levelShadow {
+		if !i.would {
+			i.would = true
+			i.reason(rule)
+		}
+		return
+	}
+	i.blocked = true
+	i.reason(rule)
+	if i.event.Status = status; status == 0 {
+		i.event.Status = i.f.Status
+	}
+}
+
+// fail decides about a request that could not be looked at as it should be.
+func (i *inspection) fail(why string, status int, o outcome) {
+	i.failure = o
+	i.find(audit.Finding{Rule: why, Message: failures[why]}, true)
+	i.block(why, status, false)
+}
+
+// failures are the rules of requests that could not be looked at.
+var failures = map[string]string{
+	"body-limit":     "content is longer than is looked at",
+	"budget":         "the request would be too much work",
+	"engine":         "the rules could not be evaluated",
+	"response-limit": "the response is longer than is looked at",
+}
+
+// reason sets the rule that is told as the reason.
+func (i *inspection) reason(rule string) { i.event.Rule = rule }
+
+// has reports whether an id is in one of the sets.
+func has(sets []map[string]bool, id string) bool {
+	for _, set := range sets {
+		if set[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// requestID is the id that the guard gave the request, or Caddy's.
+func requestID(r *http.Request) string {
+	if found, ok := caddyhttp.GetVar(r.Context(), findingsVar).(*findings); ok && found.id != "" {
+		return found.id
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		if id, ok := repl.GetString("http.request.uuid"); ok {
+			return id
+		}
+	}
+	return ""
+}

@@ -1,0 +1,240 @@
+package edgewaf
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddyedge/caddy-edge/edgewaf/audit"
+	"github.com/caddyedge/caddy-edge/edgewaf/content"
+	"github.com/caddyedge/caddy-edge/edgewaf/crs"
+	"github.com/caddyedge/caddy-edge/edgewaf/rules"
+)
+
+// ResponseOptions say which responses are looked at. Their content is held back until it
+// is there, or until the limit; that of all others is handed on as it comes.
+type ResponseOptions struct {
+	// Types are media types. Default: DefaultResponseTypes.
+	Types []string `json:"types,omitempty"`
+	// Limit is how many bytes of content are looked at. Default: 524288.
+	Limit int64 `json:"limit,omitempty"`
+	// OnLimit says what is done with longer content: "pass" hands it on with its
+	// beginning looked at, "reject" refuses it. Default: pass.
+	OnLimit string `json:"on_limit,omitempty"`
+}
+
+// serve hands the request on, and looks at the response where that is wanted.
+func (i *inspection) serve(next caddyhttp.Handler) error {
+	i.report(phaseRequest)
+	packs := i.f.rules.packs
+	if i.f.Response == nil && !packs.NeedsResponse() {
+		return next.ServeHTTP(i.w, i.r)
+	}
+	w := &wafWriter{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: i.w}, i: i, before: maps.Clone(i.w.Header()),
+	}
+	err := next.ServeHTTP(w, i.r)
+	return w.finish(err)
+}
+
+// errHeld is what handlers get who write to a response that was refused.
+var errHeld = errors.New("the response was refused")
+
+// wafWriter holds back a response until the rules have seen it.
+type wafWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	i      *inspection
+	before http.Header // as it was when the request was handed on
+
+	status  int
+	wrote   bool         // the handlers behind have begun the response
+	holding bool         // what they write is held back
+	held    bytes.Buffer // with the header not sent either
+	refused error        // errHeld, or the error by which it is refused
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *wafWriter) WriteHeader(status int) {
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if w.wrote {
+		return
+	}
+	w.wrote, w.status = true, status
+	if status == http.StatusSwitchingProtocols {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if w.wanted() {
+		w.holding = true
+		return
+	}
+	if w.judge(nil, false, false) {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// wanted reports whether the content of the response is to be looked at.
+func (w *wafWriter) wanted() bool {
+	o := w.i.f.Response
+	if o == nil || w.i.r.Method == http.MethodHead || w.status == http.StatusNoContent || w.status == http.StatusNotModified {
+		return false
+	}
+	t, _, err := mime.ParseMediaType(w.Header().Get("Content-Type"))
+	if err != nil || t == "text/event-stream" {
+		return false
+	}
+	return slices.ContainsFunc(o.Types, func(wanted string) bool { return strings.EqualFold(wanted, t) })
+}
+
+// Write implements http.ResponseWriter.
+func (w *wafWriter) Write(p []byte) (int, error) {
+	if !w.wrote {
+		w.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case w.refused != nil:
+		return 0, errHeld
+	case !w.holding:
+		return w.ResponseWriter.Write(p)
+	}
+	room := int(w.i.f.Response.Limit) - w.held.Len()
+	if len(p) <= room {
+		return w.held.Write(p)
+	}
+	_, _ = w.held.Write(p[:room])
+	if err := w.release(true); err != nil {
+		return room, err
+	}
+	n, err := w.ResponseWriter.Write(p[room:])
+	return room + n, err
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (w *wafWriter) ReadFrom(r io.Reader) (int64, error) {
+	if w.wrote && !w.holding && w.refused == nil {
+		return w.ResponseWriterWrapper.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{w}, r)
+}
+
+// FlushError implements the flushing of http.ResponseController. What is held back stays.
+func (w *wafWriter) FlushError() error {
+	if !w.wrote {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.holding || w.refused != nil {
+		return nil
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// release has the rules look at what was held back, and hands it on.
+func (w *wafWriter) release(more bool) error {
+	w.holding = false
+	if !w.judge(w.held.Bytes(), more, true) {
+		return errHeld
+	}
+	w.ResponseWriter.WriteHeader(w.status)
+	_, err := w.ResponseWriter.Write(w.held.Bytes())
+	w.held = bytes.Buffer{}
+	return err
+}
+
+// judge has the rules look at the response. It returns false when it is refused.
+func (w *wafWriter) judge(raw []byte, more, whole bool) bool {
+	i := w.i
+	i.event = audit.Event{}
+	i.blocked, i.found = false, false
+	header := w.Header()
+	body := raw
+	if codings := content.Codings(header.Values("Content-Encoding")); len(codings) > 0 && len(raw) > 0 {
+		// What can't be decoded is looked at as far as it could be.
+		body, _, _ = content.Decode(codings, raw, more, i.f.Response.Limit)
+	}
+	if more && i.f.Response.OnLimit == OnReject {
+		i.fail("response-limit", http.StatusBadGateway, outcomeTooLong)
+	}
+	w.byPacks(body)
+	if whole && !i.blocked {
+		w.byEngine(body)
+	}
+	i.report(phaseResponse)
+	if !i.blocked {
+		return true
+	}
+	// Nothing of what the handlers behind have said is told, but what was there before.
+	clear(header)
+	maps.Copy(header, w.before)
+	w.refused = errHeld
+	if err := i.answer(w.ResponseWriter, i.r.Method != http.MethodHead); err != nil {
+		w.refused = err
+	}
+	return false
+}
+
+func (w *wafWriter) byPacks(body []byte) {
+	set := w.i.f.rules.packs
+	if !set.NeedsResponse() {
+		return
+	}
+	var matches []rules.Match
+	response := rules.Response{Status: w.status, Header: w.Header(), Body: body}
+	set.Response(&w.i.native, &response, func(m rules.Match) { matches = append(matches, m) })
+	w.i.decide(matches)
+}
+
+func (w *wafWriter) byEngine(body []byte) {
+	i := w.i
+	if i.session == nil {
+		return
+	}
+	response := &crs.Response{Status: w.status, Proto: i.r.Proto, Header: w.Header(), Body: body}
+	v := i.session.Response(response)
+	v.Matches = slices.DeleteFunc(v.Matches, func(m crs.Match) bool { return m.Phase < 3 }) // were told of before
+	if !v.Blocked || len(i.shadows) == 0 || i.level == levelShadow {
+		i.verdict(v, false)
+		return
+	}
+	i.verdict(v, true)
+	again := i.f.engine.Value().Begin(i.view(), append(i.off[:len(i.off):len(i.off)], i.shadows...))
+	defer again.Close()
+	if v := again.Request(); v.Blocked {
+		return // which the request was not, with those rules
+	}
+	if v := again.Response(response); v.Blocked {
+		i.block(strconv.Itoa(v.Rule), 0, false)
+	}
+}
+
+// finish ends the response when the handlers behind have returned.
+func (w *wafWriter) finish(err error) error {
+	if w.holding {
+		if e := w.release(false); e != nil && w.refused == nil {
+			return e
+		}
+	}
+	switch {
+	case w.refused == errHeld: //nolint:errorlint // it was written
+		return nil
+	case w.refused != nil:
+		return w.refused
+	}
+	return err
+}
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*wafWriter)(nil)
+	_ io.ReaderFrom       = (*wafWriter)(nil)
+)

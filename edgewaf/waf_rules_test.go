@@ -1,0 +1,253 @@
+package edgewaf
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const bad = "/search?q=1%27+union+select+password+from+users--+-"
+
+func TestExclusions(t *testing.T) {
+	for name, test := range map[string]struct {
+		options string
+		passes  []*http.Request
+		blocked []*http.Request
+	}{
+		"tag":   {`{"exclude": [{"tags": ["attack-sqli"]}]}`, []*http.Request{browse("GET", bad, "")}, []*http.Request{browse("GET", "/?q=<script>alert(1)</script>", "")}},
+		"range": {`{"exclude": [{"rules": ["942000-942999"]}]}`, []*http.Request{browse("GET", bad, "")}, nil},
+		"param": {
+			`{"exclude": [{"params": ["q"], "tags": ["attack-sqli"]}]}`,
+			[]*http.Request{browse("GET", bad, ""), browse("GET", strings.Replace(bad, "q=", "Q=", 1), ""), upload("application/json", []byte(`{"q":"`+attack+`"}`))},
+			[]*http.Request{browse("GET", strings.Replace(bad, "q=", "p=", 1), ""), upload("application/json", []byte(`{"user":{"q":"`+attack+`"}}`))},
+		},
+		"path of JSON": {
+			`{"exclude": [{"params": ["user.*"]}]}`,
+			[]*http.Request{upload("application/json", []byte(`{"user":{"q":"`+attack+`"}}`))},
+			[]*http.Request{upload("application/json", []byte(`{"users":{"q":"`+attack+`"}}`))},
+		},
+		"path": {
+			`{"exclude": [{"tags": ["attack-sqli"], "paths": ["/search*"]}]}`,
+			[]*http.Request{browse("GET", bad, "")},
+			[]*http.Request{browse("GET", "/x"+bad, "")},
+		},
+		"cookie": {
+			`{"exclude": [{"cookies": ["pref*"]}]}`,
+			[]*http.Request{browse("GET", "/", "", "Cookie: prefs="+attack)},
+			[]*http.Request{browse("GET", "/", "", "Cookie: other="+attack)},
+		},
+		"header": {
+			`{"exclude": [{"headers": ["User-Agent"]}]}`,
+			[]*http.Request{browse("GET", "/", "", "User-Agent: x"), request("GET", "/", "Accept: */*", "User-Agent: sqlmap/1.0")},
+			[]*http.Request{request("GET", "/", "Accept: */*", "User-Agent: x", "Referer: https://x/?q=<script>alert(1)</script>")},
+		},
+	} {
+		g := newWafRig(t, `"basic": "off", "crs": `+test.options)
+		for _, r := range test.passes {
+			w := g.do(r)
+			require.Equal(t, http.StatusOK, w.Code, "%s: %s %s %+v", name, r.URL, w.Body, g.state.latest(1, nil))
+		}
+		for _, r := range test.blocked {
+			require.Equal(t, http.StatusForbidden, g.do(r).Code, "%s: %s", name, r.URL)
+		}
+	}
+}
+
+func TestRulesByMatchers(t *testing.T) {
+	g := newWafRig(t, `"crs": {"off": true}, "basic": "off", "rules": [
+		{"action": "log", "id": "seen", "match": [{"path": ["/*"]}]},
+		{"action": "block", "id": "dump", "match": [{"path": ["/.git/*"]}], "status": 404},
+		{"action": "block", "match": [{"expression": "{http.request.header.X-Bad} == 'yes'"}]}
+	]`)
+	w := g.do(browse("GET", "/.git/config", ""))
+	require.Equal(t, http.StatusNotFound, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"dump"`)
+	e := g.state.latest(1, nil)[0]
+	require.Len(t, e.Findings, 2, "what only logs hides nothing, and is not hidden")
+	require.Equal(t, "dump", e.Rule)
+	w = g.do(browse("GET", "/", "", "X-Bad: yes"))
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"block-3"`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/", "")).Code)
+	require.Equal(t, actLog, g.state.latest(1, nil)[0].Action)
+}
+
+func TestSkip(t *testing.T) {
+	g := newWafRig(t, `"rules": [
+		{"action": "skip", "all": true, "match": [{"path": ["/all"]}]},
+		{"action": "skip", "ids": ["942100", "942190-942999"], "match": [{"path": ["/ids"]}]},
+		{"action": "skip", "tags": ["attack-sqli"], "match": [{"path": ["/tags"]}]}
+	], "basic": "off"`)
+	query := bad[strings.Index(bad, "?"):]
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/all"+query, "")).Code)
+	require.EqualValues(t, 1, g.state.counts[outcomeSkipped].Load())
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/tags"+query, "")).Code)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/ids"+query, "")).Code)
+	require.Equal(t, http.StatusForbidden, g.do(browse("GET", "/other"+query, "")).Code)
+}
+
+// TestShadowOfRules: what a rule in shadow mode would do is told; the others act.
+func TestShadowOfRules(t *testing.T) {
+	g := newWafRig(t, `"basic": "off", "rules": [{"action": "shadow", "tags": ["attack-sqli"]}]`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", bad, "")).Code)
+	e := g.state.latest(1, nil)[0]
+	require.Equal(t, actShadow, e.Action)
+	require.GreaterOrEqual(t, e.Score, 5)
+	require.EqualValues(t, 1, g.state.counts[outcomeShadow].Load())
+
+	w := g.do(browse("GET", bad+"&p=%3Cscript%3Ealert(1)%3C/script%3E", ""))
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"941`, "the reason is a rule that is in force")
+}
+
+func TestShadowOfPathsAndAll(t *testing.T) {
+	g := newWafRig(t, `"rules": [{"action": "shadow", "all": true, "match": [{"path": ["/search"]}]}]`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", bad, "")).Code)
+	require.Equal(t, actShadow, g.state.latest(1, nil)[0].Action)
+	require.Equal(t, http.StatusForbidden, g.do(browse("GET", "/x"+bad, "")).Code)
+}
+
+func TestShadowMode(t *testing.T) {
+	g := newWafRig(t, `"mode": "shadow", "rules": [{"action": "block", "id": "m", "match": [{"path": ["/m"]}]}]`)
+	for _, target := range []string{bad, "/m"} {
+		require.Equal(t, http.StatusOK, g.do(browse("GET", target, "")).Code)
+		require.Equal(t, actShadow, g.state.latest(1, nil)[0].Action)
+	}
+	require.EqualValues(t, 2, g.state.counts[outcomeShadow].Load())
+	require.Zero(t, g.state.counts[outcomeBlocked].Load())
+}
+
+func TestScoresAddUp(t *testing.T) {
+	g := newWafRig(t, `"basic": "off", "crs": {"inbound": 1000}`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", bad, "")).Code)
+	e := g.state.latest(1, nil)[0]
+	require.Equal(t, actLog, e.Action)
+	require.Greater(t, e.Score, 5)
+	require.Equal(t, 1000, e.Threshold)
+}
+
+func TestDetectionParanoia(t *testing.T) {
+	g := newWafRig(t, `"basic": "off", "crs": {"paranoia": 1, "detection_paranoia": 4}`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/?q=a'b(c)", "")).Code)
+	e := g.state.latest(1, nil)[0]
+	require.Equal(t, actLog, e.Action)
+	require.Zero(t, e.Score)
+	require.NotEmpty(t, e.Findings)
+	for _, f := range e.Findings {
+		require.Greater(t, f.Paranoia, 1)
+	}
+}
+
+func TestOptionsOfTheRuleSet(t *testing.T) {
+	for name, test := range map[string]struct {
+		options string
+		r       *http.Request
+		rule    string // "": passes
+	}{
+		"methods":         {`{"allowed_methods": ["GET"]}`, browse("DELETE", "/", ""), "911100"},
+		"methods pass":    {`{"allowed_methods": ["GET", "PURGE"]}`, browse("PURGE", "/", ""), ""},
+		"type":            {`{}`, upload("application/x-odd", []byte("x")), "920420"},
+		"type added":      {`{"allowed_content_types": ["application/x-odd"]}`, upload("application/x-odd", []byte("x")), ""},
+		"type only":       {`{"allowed_content_types": ["only", "application/x-odd"]}`, upload("application/json", []byte("{}")), "920420"},
+		"extension":       {`{}`, browse("GET", "/site.bak", ""), "920440"},
+		"extension own":   {`{"restricted_extensions": [".php"]}`, browse("GET", "/x.php", ""), "920440"},
+		"extension other": {`{"restricted_extensions": ["php"]}`, browse("GET", "/site.bak", ""), ""},
+		"header":          {`{}`, browse("GET", "/", "", "Proxy: x"), "920450"},
+		"header own":      {`{"restricted_headers": ["X-Odd"]}`, browse("GET", "/", "", "X-Odd: x"), "920450"},
+		"args":            {`{"max_args": 3}`, browse("GET", "/?a=1&b=2&c=3&d=4", ""), "77000001"},
+		"args fit":        {`{"max_args": 3}`, browse("GET", "/?a=1&b=2&c=3", ""), ""},
+		"arg value":       {`{"max_arg_value": 5}`, browse("GET", "/?a=123456", ""), "920370"},
+		"arg name":        {`{"max_arg_name": 5}`, browse("GET", "/?abcdef=1", ""), "920360"},
+		"args total":      {`{"max_args_total": 5}`, browse("GET", "/?a=123&b=456", ""), "920390"},
+		"graphql": {
+			`{"presets": ["graphql"]}`,
+			upload("application/json", []byte(`{"query":"query { users(where: {name: {_eq: \"select\"}}, limit: 10) { id name ... on Admin { role } } }","variables":{"a":1}}`)), "",
+		},
+		"graphql type":             {`{"presets": ["graphql"]}`, upload("application/graphql", []byte(`{ users { id } }`)), ""},
+		"graphql attack elsewhere": {`{"presets": ["graphql"]}`, upload("application/json", []byte(`{"query":"{ a }","variables":{"a":"`+attack+`"}}`)), "942"},
+		"wordpress": {
+			`{"presets": ["wordpress"]}`,
+			browse("POST", "/wp-admin/post.php", "content=%3Cscript%3Ealert(1)%3C/script%3E&post_title=x", "Content-Type: application/x-www-form-urlencoded"), "",
+		},
+		"wordpress elsewhere": {
+			`{"presets": ["wordpress"]}`,
+			browse("POST", "/comment", "content=%3Cscript%3Ealert(1)%3C/script%3E", "Content-Type: application/x-www-form-urlencoded"), "941",
+		},
+	} {
+		g := newWafRig(t, `"basic": "off", "crs": `+test.options)
+		w := g.do(test.r)
+		if test.rule == "" {
+			require.Equal(t, http.StatusOK, w.Code, "%s: %s %+v", name, w.Body, g.state.latest(1, nil))
+			continue
+		}
+		require.Equal(t, http.StatusForbidden, w.Code, name)
+		require.Contains(t, w.Body.String(), `"rule_id":"`+test.rule, name)
+	}
+}
+
+func TestIncludedFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	write("words.data", "forbidden-word\n")
+	write("inner.conf", `SecRule ARGS:w "@pmFromFile words.data" "id:1001,phase:2,deny,status:418,msg:'A word'"`+"\n")
+	outer := write("outer.conf", "# a comment\nInclude inner.conf\n")
+	options := `"basic": "off", "crs": {"off": true, "include": ["` + outer + `"]}`
+	g := newWafRig(t, options)
+	w := g.do(browse("GET", "/?w=forbidden-word", ""))
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"1001"`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/?w=other", "")).Code)
+
+	// The same content is the same set; what a file of a file says is content too.
+	same := newWafRig(t, options)
+	require.Same(t, g.engine.Value(), same.engine.Value())
+	write("words.data", "other\n")
+	changed := newWafRig(t, options)
+	require.NotSame(t, g.engine.Value(), changed.engine.Value())
+	require.Equal(t, http.StatusForbidden, changed.do(browse("GET", "/?w=other", "")).Code)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/?w=other", "")).Code)
+}
+
+func TestRuleSetsAreShared(t *testing.T) {
+	a, b := newWafRig(t, `"crs": {"exclude": [{"rules": ["942100"]}]}`), newWafRig(t, `"mode": "shadow"`)
+	require.Same(t, a.engine.Value(), b.engine.Value(), "exceptions and modes are no part of a rule set")
+	c := newWafRig(t, `"crs": {"paranoia": 2}`)
+	require.NotSame(t, a.engine.Value(), c.engine.Value())
+}
+
+func TestBudget(t *testing.T) {
+	g := newWafRig(t, `"budget": 1000`)
+	w := g.do(browse("GET", "/", ""))
+	require.Equal(t, http.StatusRequestEntityTooLarge, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"budget"`)
+	g = newWafRig(t, `"budget": 1000, "on_budget": "pass", "basic": "off"`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", bad, "")).Code)
+	require.EqualValues(t, 1, g.state.counts[outcomeBudget].Load())
+	g = newWafRig(t, `"budget": -1`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/", "")).Code)
+	// The default is for whatever fits into what is looked at.
+	g = newWafRig(t, `"crs": {"paranoia": 4}`)
+	i, err := g.newInspection(nil, upload("application/json", []byte("["+strings.Repeat("1,", 65000)+"1]")), levelEnforce)
+	require.NoError(t, err)
+	i.readBody()
+	require.Less(t, i.work(), int64(DefaultBudget))
+}
+
+func TestSample(t *testing.T) {
+	g := newWafRig(t, `"sample": 50`)
+	blocked := 0
+	for range 400 {
+		if g.do(browse("GET", "/etc/passwd?q=../../etc/passwd", "", "User-Agent: sqlmap")).Code == http.StatusForbidden {
+			blocked++
+		}
+	}
+	require.InDelta(t, 200, blocked, 80) // 8 standard deviations
+}
