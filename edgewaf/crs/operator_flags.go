@@ -1,0 +1,6 @@
+//go:build !coraza.rule.no_regex_multiline
+
+package crs
+
+// defaultFlags is what Coraza puts in front of each expression over UTF-8.
+const defaultFlags = "(?sm)"
