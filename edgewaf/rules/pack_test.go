@@ -338,7 +338,6 @@ func TestWarnings(t *testing.T) {
 // name of the file.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(published))
-	f.Add(basicText)
 	f.Add([]byte(rule("match: {all: [{not: {path_regex: a}}, {status: 5xx}]}", "phase: response")))
 	f.Add([]byte(rule("mode: enforce", "action: {type: limit, zone: a}", "tags: [b]") + "pack: {name: a, version: 1.0.0, requires: {edge: '>1.0.0'}}"))
 	f.Add([]byte("a: &a [b]\nb: [*a, *a]\n<<: *a"))
