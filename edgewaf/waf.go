@@ -74,14 +74,16 @@ type Firewall struct {
 	// Default: 1m.
 	Notice caddy.Duration `json:"notice,omitempty"`
 
-	level   level
-	rules   ruleSet
-	engine  *poolref.Ref[*rulesEngine] // nil: no Core Rule Set and no included files
-	core    []*crs.Removal             // of every request
-	choices []choice                   // of some requests
-	ref     *poolref.Ref[*wafState]
-	state   *wafState
-	logger  *zap.Logger
+	level level
+	rules ruleSet
+	// responses are Response, or its defaults where a pack looks into content.
+	responses *ResponseOptions
+	engine    *poolref.Ref[*rulesEngine] // nil: no Core Rule Set and no included files
+	core      []*crs.Removal             // of every request
+	choices   []choice                   // of some requests
+	ref       *poolref.Ref[*wafState]
+	state     *wafState
+	logger    *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.

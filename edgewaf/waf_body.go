@@ -2,7 +2,6 @@ package edgewaf
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 
@@ -38,8 +37,6 @@ type requestBody struct {
 	seen []byte
 	// cut: there is more than was read.
 	cut bool
-	// encoded: the coding could not be undone.
-	encoded bool
 	// decoded: there was a coding, and it was undone.
 	decoded bool
 }
@@ -78,7 +75,7 @@ func (b *requestBody) look(header http.Header, raw []byte, limit int64) {
 	if codings := content.Codings(header.Values("Content-Encoding")); len(codings) > 0 && len(raw) > 0 {
 		decoded, whole, err := content.Decode(codings, raw, cut, limit)
 		if err != nil {
-			b.encoded = true
+			b.seen = nil // nobody can look at it, and the rule set refuses the coding
 			return
 		}
 		b.seen, cut, b.decoded = decoded, !whole, true
@@ -128,6 +125,3 @@ func (b *replay) WriteTo(w io.Writer) (int64, error) {
 
 // Close implements io.Closer.
 func (b *replay) Close() error { return b.rest.Close() }
-
-// errTooLong is the refusal of content that is longer than is looked at.
-var errTooLong = errors.New("content is longer than is looked at")

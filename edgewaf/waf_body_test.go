@@ -147,9 +147,7 @@ func TestCompressedContent(t *testing.T) {
 	w = g.do(upload("application/json", []byte("xx"), "Content-Encoding: compress"))
 	require.Equal(t, http.StatusForbidden, w.Code)
 	require.Contains(t, w.Body.String(), `"rule_id":"920450"`)
-	bomb := zipped(t, make([]byte, 32<<20))
-	before := testing.AllocsPerRun(1, func() {})
-	require.Zero(t, before)
+	bomb := zipped(t, bytes.Repeat([]byte("a"), 32<<20))
 	w = g.do(upload("text/plain", bomb, "Content-Encoding: gzip"))
 	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
 }

@@ -314,8 +314,9 @@ func (i *inspection) view() *crs.Request {
 		ID: i.id, Method: r.Method, URI: r.RequestURI, Proto: r.Proto, Host: r.Host, Header: r.Header,
 		Client: i.client, Body: i.body.seen, Processor: processorOf(i.body),
 	}
-	if len(r.TransferEncoding) > 0 {
-		v.Chunked = true
+	v.Chunked = len(r.TransferEncoding) > 0
+	if i.body.kind == content.Other {
+		v.Body = nil // the rule set would take it for a form
 	}
 	// What is looked at has no coding any more, so the rule against codings that can't be
 	// looked into has no say.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"github.com/caddyedge/caddy-edge/edgewaf/rules"
 )
 
@@ -44,6 +46,14 @@ func (f *Firewall) provisionPacks() error {
 		return err
 	}
 	f.rules.packs = set
+	for _, pack := range packs {
+		for _, warning := range pack.Warnings {
+			f.logger.Warn("a pack of rules has what is likely not meant", zap.String("file", pack.File), zap.String("warning", warning))
+		}
+	}
+	if f.responses = f.Response; f.responses == nil && set.NeedsResponseBody() {
+		f.responses = &ResponseOptions{Types: DefaultResponseTypes, Limit: DefaultResponseLimit, OnLimit: OnPass}
+	}
 	return nil
 }
 

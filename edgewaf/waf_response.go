@@ -34,8 +34,7 @@ type ResponseOptions struct {
 // serve hands the request on, and looks at the response where that is wanted.
 func (i *inspection) serve(next caddyhttp.Handler) error {
 	i.report(phaseRequest)
-	packs := i.f.rules.packs
-	if i.f.Response == nil && !packs.NeedsResponse() {
+	if i.f.responses == nil && !i.f.rules.packs.NeedsResponse() {
 		return next.ServeHTTP(i.w, i.r)
 	}
 	w := &wafWriter{
@@ -86,7 +85,7 @@ func (w *wafWriter) WriteHeader(status int) {
 
 // wanted reports whether the content of the response is to be looked at.
 func (w *wafWriter) wanted() bool {
-	o := w.i.f.Response
+	o := w.i.f.responses
 	if o == nil || w.i.r.Method == http.MethodHead || w.status == http.StatusNoContent || w.status == http.StatusNotModified {
 		return false
 	}
@@ -108,7 +107,7 @@ func (w *wafWriter) Write(p []byte) (int, error) {
 	case !w.holding:
 		return w.ResponseWriter.Write(p)
 	}
-	room := int(w.i.f.Response.Limit) - w.held.Len()
+	room := int(w.i.f.responses.Limit) - w.held.Len()
 	if len(p) <= room {
 		return w.held.Write(p)
 	}
@@ -157,17 +156,20 @@ func (w *wafWriter) judge(raw []byte, more, whole bool) bool {
 	i.event = audit.Event{}
 	i.blocked, i.found = false, false
 	header := w.Header()
-	body := raw
+	response := rules.Response{Status: w.status, Header: header, Body: raw}
 	if codings := content.Codings(header.Values("Content-Encoding")); len(codings) > 0 && len(raw) > 0 {
-		// What can't be decoded is looked at as far as it could be.
-		body, _, _ = content.Decode(codings, raw, more, i.f.Response.Limit)
+		// What can't be decoded is looked at as far as it could be. The rule set leaves
+		// alone what says that it has a coding.
+		response.Body, _, _ = content.Decode(codings, raw, more, i.f.responses.Limit)
+		response.Header = header.Clone()
+		response.Header.Del("Content-Encoding")
 	}
-	if more && i.f.Response.OnLimit == OnReject {
+	if more && i.f.responses.OnLimit == OnReject {
 		i.fail("response-limit", http.StatusBadGateway, outcomeTooLong)
 	}
-	w.byPacks(body)
-	if whole && !i.blocked {
-		w.byEngine(body)
+	w.byPacks(&response)
+	if whole && !i.blocked && i.f.Response != nil {
+		w.byEngine(&crs.Response{Status: response.Status, Proto: i.r.Proto, Header: response.Header, Body: response.Body})
 	}
 	i.report(phaseResponse)
 	if !i.blocked {
@@ -183,23 +185,21 @@ func (w *wafWriter) judge(raw []byte, more, whole bool) bool {
 	return false
 }
 
-func (w *wafWriter) byPacks(body []byte) {
+func (w *wafWriter) byPacks(response *rules.Response) {
 	set := w.i.f.rules.packs
 	if !set.NeedsResponse() {
 		return
 	}
 	var matches []rules.Match
-	response := rules.Response{Status: w.status, Header: w.Header(), Body: body}
-	set.Response(&w.i.native, &response, func(m rules.Match) { matches = append(matches, m) })
+	set.Response(&w.i.native, response, func(m rules.Match) { matches = append(matches, m) })
 	w.i.decide(matches)
 }
 
-func (w *wafWriter) byEngine(body []byte) {
+func (w *wafWriter) byEngine(response *crs.Response) {
 	i := w.i
 	if i.session == nil {
 		return
 	}
-	response := &crs.Response{Status: w.status, Proto: i.r.Proto, Header: w.Header(), Body: body}
 	v := i.session.Response(response)
 	v.Matches = slices.DeleteFunc(v.Matches, func(m crs.Match) bool { return m.Phase < 3 }) // were told of before
 	if !v.Blocked || len(i.shadows) == 0 || i.level == levelShadow {

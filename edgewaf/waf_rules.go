@@ -46,12 +46,7 @@ const (
 )
 
 // matches reports whether the rule is for a request.
-func (m *MatcherRule) matches(r *http.Request) (bool, error) {
-	if m.MatcherSetsRaw == nil {
-		return true, nil
-	}
-	return m.matchers.AnyMatchWithError(r)
-}
+func (m *MatcherRule) matches(r *http.Request) (bool, error) { return m.matchers.AnyMatchWithError(r) }
 
 // ruleSet is all rules but those of the engine.
 type ruleSet struct {

@@ -19,6 +19,12 @@ const (
 	Stream                // that has no end to wait for: gRPC
 )
 
+// textual are types that are text though they are not called so.
+var textual = map[string]bool{
+	"application/x-ndjson": true, "application/yaml": true, "application/x-yaml": true, "application/graphql": true, "application/javascript": true,
+	"application/sql": true, "application/x-sh": true,
+}
+
 // KindOf returns the form that a Content-Type stands for. What does not parse counts as what
 // it begins with, as it does for the engine.
 func KindOf(contentType string) Kind {
@@ -40,7 +46,7 @@ func KindOf(contentType string) Kind {
 		return JSON
 	case strings.HasSuffix(t, "/xml"), strings.HasSuffix(t, "+xml"):
 		return XML
-	case strings.HasPrefix(t, "text/"):
+	case strings.HasPrefix(t, "text/"), textual[t]:
 		return Text
 	}
 	return Other

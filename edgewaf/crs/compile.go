@@ -13,25 +13,32 @@ import (
 	"github.com/corazawaf/coraza/v3/types"
 )
 
-// build compiles sources. It returns the engine and its rules, in order.
-func build(list []source, f *files) (coraza.WAF, []Rule, error) {
-	var rules []Rule
+// build compiles sources. It returns the engine and its rules, by id.
+func build(list []source, f *files) (waf coraza.WAF, rules []Rule, err error) {
+	// The engine keeps what it compiles by its text, over all operators, and panics when
+	// two kinds of operators have the same.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the engine failed: %v", p)
+		}
+	}()
 	config := coraza.NewWAFConfig().WithRootFS(f)
 	config = experimental.WAFConfigWithRuleObserver(config, func(r types.RuleMetadata) {
 		if r.ID() != 0 {
-			rules = append(rules, newRule(r))
+			rule := newRule(r)
+			rule.File = f.name(rule.File)
+			rules = append(rules, rule)
 		}
 	})
 	for _, s := range list {
 		if s.file != "" {
-			config = config.WithDirectivesFromFile(s.file)
+			config = config.WithDirectivesFromFile(f.root + s.file)
 		} else {
 			config = config.WithDirectives(s.text)
 		}
 	}
-	waf, err := coraza.NewWAF(config)
-	if err != nil {
-		return nil, nil, err
+	if waf, err = coraza.NewWAF(config); err != nil {
+		return nil, nil, errors.New(strings.ReplaceAll(err.Error(), f.root, ""))
 	}
 	slices.SortStableFunc(rules, func(a, b Rule) int { return a.ID - b.ID })
 	return waf, rules, nil
@@ -43,11 +50,10 @@ func compile(list []source, f *files) (coraza.WAF, []Rule, error) {
 		if s.file == "" {
 			continue
 		}
-		data, err := f.ReadFile(s.file)
-		if err != nil {
+		if _, err := f.ReadFile(s.file); err != nil {
 			return nil, nil, err
 		}
-		if _, err := statements(s.file, string(data)); err != nil {
+		if _, err := statements(s.file, string(f.read[s.file])); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 )
@@ -19,16 +21,27 @@ import (
 type files struct {
 	read    map[string][]byte
 	overlay map[string]string // content that is used instead, by name
+	// root is in front of all names on the disk. The engine keeps lists of words by the
+	// directory and name of their file, over all rule sets: with another root for each it
+	// never takes the one of a file for that of what the file was before.
+	root string
 }
 
-func newFiles() *files { return &files{read: make(map[string][]byte)} }
+var roots atomic.Uint64
+
+func newFiles() *files {
+	return &files{read: make(map[string][]byte), root: fmt.Sprintf("/rule-set-%d", roots.Add(1))}
+}
+
+// name is the name of a file on the disk.
+func (f *files) name(path string) string { return strings.TrimPrefix(path, f.root) }
 
 // Open implements fs.FS.
 func (f *files) Open(name string) (fs.File, error) {
 	if embedded, ok := embeddedName(name); ok {
 		return coreruleset.FS.Open(embedded)
 	}
-	return os.Open(name)
+	return os.Open(f.name(name))
 }
 
 // ReadFile implements fs.ReadFileFS.
@@ -36,23 +49,34 @@ func (f *files) ReadFile(name string) ([]byte, error) {
 	if embedded, ok := embeddedName(name); ok {
 		return fs.ReadFile(coreruleset.FS, embedded)
 	}
-	if text, ok := f.overlay[name]; ok {
-		return []byte(text), nil
+	name = f.name(name)
+	data, ok := []byte(f.overlay[name]), f.overlay[name] != ""
+	if !ok {
+		var err error
+		if data, err = readFile(name); err != nil {
+			return nil, err
+		}
+		f.read[name] = data
 	}
-	data, err := readFile(name)
-	if err != nil {
-		return nil, err
-	}
-	f.read[name] = data
-	return data, nil
+	return includes.ReplaceAll(data, []byte("${1}"+f.root+"/")), nil
 }
+
+// includes are inclusions by absolute names, which would leave the root.
+var includes = regexp.MustCompile(`(?im)^([ \t]*Include[ \t]+"?)/`)
 
 // Glob implements fs.GlobFS.
 func (f *files) Glob(pattern string) ([]string, error) {
 	if embedded, ok := embeddedName(pattern); ok {
 		return fs.Glob(coreruleset.FS, embedded)
 	}
-	return filepath.Glob(pattern)
+	names, err := filepath.Glob(f.name(pattern))
+	for i, name := range names {
+		if name, err = filepath.Abs(name); err != nil {
+			return nil, err
+		}
+		names[i] = f.root + name
+	}
+	return names, err
 }
 
 // embeddedName returns the name of an embedded file, in whatever directory the engine

@@ -1,5 +1,3 @@
-// Package crs runs the OWASP Core Rule Set with Coraza, whose operator @rx it replaces by a
-// faster one.
 package crs
 
 import (
@@ -22,7 +20,10 @@ import (
 // concerns every rule set of the process that is compiled afterwards, whoever compiles it,
 // and has to be called before the first. Rule sets that are already compiled keep the
 // operators they have. Further calls do nothing.
-var RegisterOperator = sync.OnceFunc(func() { plugins.RegisterOperator("rx", newOperator) })
+var RegisterOperator = sync.OnceFunc(func() {
+	plugins.RegisterOperator("rx", newOperator)
+	plugins.RegisterOperator("pmFromDataset", newDataset)
+})
 
 // operator is @rx with one expression.
 type operator struct{ expr *rx.Regexp }

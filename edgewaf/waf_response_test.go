@@ -1,0 +1,214 @@
+package edgewaf
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/stretchr/testify/require"
+)
+
+// leak is what a response must not have.
+const leak = "<p>You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version for the right syntax to use near ''' at line 1</p>"
+
+// answer is an origin that says something.
+func answer(contentType string, parts ...string) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("X-Origin", "yes")
+		for _, part := range parts {
+			if _, err := io.WriteString(w, part); err != nil {
+				return err
+			}
+			_ = http.NewResponseController(w).Flush()
+		}
+		return nil
+	}
+}
+
+func TestResponseIsBlocked(t *testing.T) {
+	g := newWafRig(t, `"response": {}`)
+	g.origin = answer("text/html; charset=utf-8", "<html>", leak, "</html>")
+	w := g.do(browse("GET", "/", ""))
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"951`)
+	require.NotContains(t, w.Body.String(), "SQL")
+	require.Empty(t, w.Header().Get("X-Origin"), "nothing of what the origin said")
+	e := g.state.latest(1, nil)[0]
+	require.Equal(t, phaseResponse, e.Phase)
+	require.Equal(t, actBlock, e.Action)
+	require.EqualValues(t, 1, g.state.counts[outcomeBlocked].Load())
+}
+
+func TestResponsePassesAsItIs(t *testing.T) {
+	g := newWafRig(t, `"response": {}`)
+	g.origin = answer("text/html", "<html>", "fine", "</html>")
+	w := g.do(browse("GET", "/", ""))
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, "<html>fine</html>", w.Body.String())
+	require.Equal(t, "yes", w.Header().Get("X-Origin"))
+	// Not looked at without the option.
+	g = newWafRig(t, "")
+	g.origin = answer("text/html", leak)
+	require.Equal(t, leak, g.do(browse("GET", "/", "")).Body.String())
+}
+
+func TestCompressedResponse(t *testing.T) {
+	g := newWafRig(t, `"response": {}`)
+	g.origin = func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Encoding", "gzip")
+		_, err := w.Write(zipped(t, []byte(leak)))
+		return err
+	}
+	require.Equal(t, http.StatusForbidden, g.do(browse("GET", "/", "")).Code)
+}
+
+// watcher tells what has gone out.
+type watcher struct {
+	*httptest.ResponseRecorder
+	flushed []string
+}
+
+func (w *watcher) FlushError() error {
+	w.flushed = append(w.flushed, w.Body.String())
+	return nil
+}
+
+// TestOtherResponsesStream: what is not looked at is handed on at once.
+func TestOtherResponsesStream(t *testing.T) {
+	g := newWafRig(t, `"response": {}`)
+	for _, contentType := range []string{"text/event-stream", "application/grpc", "video/mp4", ""} {
+		g.origin = answer(contentType, "one ", "two ")
+		w := &watcher{ResponseRecorder: httptest.NewRecorder()}
+		g.serveTo(w, browse("GET", "/", ""))
+		require.Equal(t, []string{"one ", "one two "}, w.flushed, contentType)
+	}
+	g.origin = answer("text/html", "one ", "two ")
+	w := &watcher{ResponseRecorder: httptest.NewRecorder()}
+	g.serveTo(w, browse("GET", "/", ""))
+	require.Empty(t, w.flushed)
+	require.Equal(t, "one two ", w.Body.String())
+}
+
+func TestLongResponse(t *testing.T) {
+	long := strings.Repeat("word ", 1000)
+	g := newWafRig(t, `"response": {"limit": 1000}`)
+	for _, size := range []int{999, 1000, 1001, 5000} {
+		g.origin = answer("text/html", long[:size])
+		w := g.do(browse("GET", "/", ""))
+		require.Equal(t, long[:size], w.Body.String())
+		g.origin = func(w http.ResponseWriter, _ *http.Request) error { // by ReadFrom
+			w.Header().Set("Content-Type", "text/html")
+			_, err := io.Copy(w, struct{ io.Reader }{strings.NewReader(long[:size])})
+			return err
+		}
+		require.Equal(t, long[:size], g.do(browse("GET", "/", "")).Body.String())
+	}
+	// Its beginning is looked at, and nothing of it goes out when it is refused.
+	g.origin = answer("text/html", leak, long)
+	w := g.do(browse("GET", "/", ""))
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.NotContains(t, w.Body.String(), "word")
+
+	g = newWafRig(t, `"response": {"limit": 1000, "on_limit": "reject"}`)
+	g.origin = answer("text/html", long)
+	w = g.do(browse("GET", "/", ""))
+	require.Equal(t, http.StatusBadGateway, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"response-limit"`)
+}
+
+// TestRefusedResponseStopsTheOrigin: who goes on writing gets an error.
+func TestRefusedResponseStopsTheOrigin(t *testing.T) {
+	g := newWafRig(t, `"response": {"limit": 100}`)
+	var failed error
+	g.origin = func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "text/html")
+		for range 100 {
+			if _, failed = io.WriteString(w, leak); failed != nil {
+				return failed
+			}
+		}
+		return nil
+	}
+	require.Equal(t, http.StatusForbidden, g.do(browse("GET", "/", "")).Code)
+	require.ErrorIs(t, failed, errHeld)
+}
+
+func TestResponsesWithoutContent(t *testing.T) {
+	g := newWafRig(t, `"response": {}`)
+	for _, status := range []int{http.StatusNoContent, http.StatusNotModified} {
+		g.origin = func(w http.ResponseWriter, _ *http.Request) error {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(status)
+			return nil
+		}
+		require.Equal(t, status, g.do(browse("GET", "/", "")).Code)
+	}
+	g.origin = answer("text/html")
+	require.Equal(t, http.StatusOK, g.do(browse("HEAD", "/", "")).Code)
+	g.origin = func(http.ResponseWriter, *http.Request) error {
+		return caddyhttp.Error(http.StatusTeapot, errors.New("tea"))
+	}
+	require.Equal(t, http.StatusTeapot, g.do(browse("GET", "/", "")).Code)
+}
+
+// TestAbortedResponse: nothing of a response that the origin broke off goes out.
+func TestAbortedResponse(t *testing.T) {
+	g := newWafRig(t, `"response": {}`)
+	g.origin = func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "half")
+		panic(http.ErrAbortHandler)
+	}
+	w := httptest.NewRecorder()
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() { g.serveTo(w, browse("GET", "/", "")) })
+	require.Empty(t, w.Body.String())
+}
+
+func TestPackOfResponses(t *testing.T) {
+	pack := file(t, "pack.yaml", []byte(`
+mode: enforce
+rules:
+  - id: no-server-errors
+    phase: response
+    match:
+      any:
+        - status: "500"
+    action: {type: block, status_code: 502}
+  - id: no-keys
+    phase: response
+    match:
+      any:
+        - response_body_regex: "BEGIN PRIVATE KEY"
+    action: {type: block}
+`))
+	g := newWafRig(t, `"basic": "off", "crs": {"off": true}, "packs": ["`+pack+`"]`)
+	g.origin = func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(http.StatusInternalServerError)
+		return nil
+	}
+	w := g.do(browse("GET", "/", ""))
+	require.Equal(t, http.StatusBadGateway, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"no-server-errors"`)
+	g.origin = answer("text/plain", "-----BEGIN PRIVATE KEY-----")
+	w = g.do(browse("GET", "/", ""))
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"no-keys"`)
+}
+
+func TestShadowOfResponses(t *testing.T) {
+	g := newWafRig(t, `"mode": "shadow", "response": {}`)
+	g.origin = answer("text/html", leak)
+	require.Equal(t, leak, g.do(browse("GET", "/", "")).Body.String())
+	require.Equal(t, actShadow, g.state.latest(1, nil)[0].Action)
+
+	g = newWafRig(t, `"response": {}, "rules": [{"action": "shadow", "tags": ["attack-disclosure"]}]`)
+	g.origin = answer("text/html", leak)
+	require.Equal(t, leak, g.do(browse("GET", "/", "")).Body.String())
+	require.Equal(t, actShadow, g.state.latest(1, nil)[0].Action)
+}
