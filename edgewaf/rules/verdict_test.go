@@ -13,7 +13,7 @@ import (
 // force and "|" divides packs.
 func matched(text string) (list []Match) {
 	pack := new(Pack)
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if word == "|" {
 			pack = new(Pack)
 			continue
