@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"slices"
+
+	"github.com/caddyedge/caddy-edge/edgewaf/rx"
 )
 
 // Bounds of patterns. A unit of weight is about an instruction of the compiled pattern,
@@ -19,7 +21,9 @@ const (
 // pattern is a regular expression. It is the one place that knows which engine there
 // is.
 type pattern struct {
-	re *regexp.Regexp
+	// fast decides whether there is a match, re where it is.
+	fast *rx.Regexp
+	re   *regexp.Regexp
 	// anchored: it looks at where the text begins and ends, so that it has to be tried
 	// on the parts of a text too. What another pattern finds in a part it finds in the
 	// whole.
@@ -43,11 +47,15 @@ func newPattern(expr string) (*pattern, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return &pattern{re, anchored(tree)}, weight, nil
+	fast, err := rx.Compile(expr)
+	if err != nil {
+		return nil, 0, err
+	}
+	return &pattern{fast, re, anchored(tree)}, weight, nil
 }
 
 // match reports whether the pattern is found in a text.
-func (p *pattern) match(text string) bool { return p.re.MatchString(text) }
+func (p *pattern) match(text string) bool { return p.fast.Match(text) }
 
 // find returns where the pattern is first found in a text that it matches.
 func (p *pattern) find(text string) (start, end int) {
