@@ -36,7 +36,7 @@ func accessFiles(t *testing.T) (pairs []string) {
 // fields of the logs on the page of edge_guard, and its checks with their defaults and
 // statuses in the table.
 func TestGuardWordsAreDocumented(t *testing.T) {
-	code, text := source(t, "edgewaf"), page(t, "docs/edge_guard.md")
+	code, text := sources(t, "edgewaf/guard_*.go"), page(t, "docs/edge_guard.md")
 	requireAll(t, text, code, `(?m)^const event\w+ += "(\w+)"`, 2)
 	for _, data := range regexp.MustCompile(`(?m)^const event\w+ .*// data: (.*)$`).FindAllStringSubmatch(code, -1) {
 		requireAll(t, text, data[1], `(\w+)`, 2)

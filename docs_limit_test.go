@@ -16,7 +16,13 @@ import (
 // source returns the code of a package without its tests.
 func source(t *testing.T, dir string) string {
 	t.Helper()
-	files, err := filepath.Glob(dir + "/*.go")
+	return sources(t, dir+"/*.go")
+}
+
+// sources returns the code of files, without tests.
+func sources(t *testing.T, pattern string) string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
 	require.NoError(t, err)
 	var text strings.Builder
 	for _, file := range files {

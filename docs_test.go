@@ -93,6 +93,7 @@ func TestSyntaxIsDocumented(t *testing.T) {
 	}{
 		{"docs/edge_cache.md", "edgecache", "parseCaddyfile", 38},
 		{"docs/edge_guard.md", "edgewaf", "parseGuard", 29},
+		{"docs/edge_waf.md", "edgewaf", "parseFirewall", 37},
 		{"docs/edge_limit.md", "edgelimit", "parseLimit", 25},
 		{"docs/edge_adaptive.md", "edgelimit", "parseAdaptive", 19},
 		{"docs/edge_breaker.md", "edgebreaker", "parseBreaker", 21},
@@ -157,6 +158,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 	}{
 		{"docs/edge_cache.md", reflect.TypeFor[edgecache.Handler](), 30},
 		{"docs/edge_guard.md", reflect.TypeFor[edgewaf.Guard](), 38},
+		{"docs/edge_waf.md", reflect.TypeFor[edgewaf.Firewall](), 50},
 		{"docs/edge_limit.md", reflect.TypeFor[edgelimit.Limit](), 27},
 		{"docs/edge_adaptive.md", reflect.TypeFor[edgelimit.Adaptive](), 20},
 		{"docs/edge_breaker.md", reflect.TypeFor[edgebreaker.Handler](), 30},
@@ -237,6 +239,7 @@ const everything = `{
 			cluster
 		}
 	}
+	edge_waf
 	edge_cache
 	edge_adaptive
 	edge_breaker

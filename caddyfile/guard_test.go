@@ -11,7 +11,7 @@ import (
 	"github.com/caddyedge/caddy-edge/internal/edgeapp"
 )
 
-// TestGuardBehindTheCache: a guard that a hit would go around is refused when a
+// TestGuardBehindTheCache: a guard or firewall that a hit would go around is refused when a
 // configuration is loaded.
 func TestGuardBehindTheCache(t *testing.T) {
 	start := func(directives string) error {
@@ -28,5 +28,7 @@ func TestGuardBehindTheCache(t *testing.T) {
 	}
 	require.NoError(t, start("edge_guard\nedge_cache"))
 	require.ErrorContains(t, start("edge_cache\nedge_guard"), "edge_guard at ")
+	require.NoError(t, start("edge_waf\nedge_cache"))
+	require.ErrorContains(t, start("edge_cache\nedge_waf"), "edge_waf at ")
 	require.NoError(t, start("edge_cache /static/*\nedge_guard /api/*"))
 }

@@ -20,6 +20,7 @@ var directives = []string{
 	"edge_cache",
 	"edge_guard",
 	"edge_limit",
+	"edge_waf",
 	"encode gzip",
 	"error /error 404",
 	"file_server",

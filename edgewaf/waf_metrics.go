@@ -79,6 +79,9 @@ var wafCounters = sync.OnceValue(func() *[outcomes]prometheus.Counter {
 
 func registerWafMetrics(ctx caddy.Context) error {
 	wafCounters()
+	for why := range failures { // so that there is something to see from the start
+		wafDecisions().WithLabelValues(why, actBlock)
+	}
 	err := promreg.Register(ctx.GetMetricsRegistry(), wafRequests(), wafDecisions(), wafDuration(), wafScore(), wafCut(), wafDropped(), engineCollector{})
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)

@@ -32,8 +32,8 @@ func (w *walk) handler(h caddyhttp.MiddlewareHandler, in flows) (out flows, ends
 	case *reverseproxy.Handler:
 		return w.proxy(h, in)
 	}
-	if moduleName(h) == "edge_guard" {
-		w.checkGate(in, "edge_guard")
+	if name := moduleName(h); name == "edge_guard" || name == "edge_waf" {
+		w.checkGate(in, name)
 		return in, false
 	}
 	if !harmless(h) {
