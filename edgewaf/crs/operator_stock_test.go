@@ -207,7 +207,7 @@ func (in input) run(t *testing.T, waf coraza.WAF) string {
 		// Coraza goes through collections in no order.
 		var where []string
 		for _, d := range m.MatchedDatas() {
-			where = append(where, fmt.Sprintf(" %s:%s %q %q", d.Variable().Name(), d.Key(), d.Value(), d.Data()))
+			where = append(where, fmt.Sprintf(" %s:%q %q %q", d.Variable().Name(), d.Key(), d.Value(), d.Data()))
 		}
 		slices.Sort(where)
 		b.WriteString(strings.Join(where, ""))

@@ -422,6 +422,16 @@ func TestCoreRuleSetBound(t *testing.T) {
 	}
 }
 
+// TestFlushKeepsPlace: a match goes on where it was when all states are dropped.
+func TestFlushKeepsPlace(t *testing.T) {
+	p := newPair(t, `\Ax[ab]*a[ab]{9}c\z`, false, 8<<10)
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 200 {
+		p.check(t, "x"+randomText(r, "ab", 300)+"a"+randomText(r, "ab", 9)+"c")
+	}
+	require.NotZero(t, p.ours.Stats().Flushes)
+}
+
 // TestFlushMakesRoom: after an attack ordinary texts get their states again.
 func TestFlushMakesRoom(t *testing.T) {
 	re, err := compile(blowup(12), false, 8<<10)
