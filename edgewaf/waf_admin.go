@@ -122,7 +122,8 @@ type ruleReply struct {
 	Paranoia int      `json:"paranoia,omitempty"`
 	Action   string   `json:"action,omitempty"`
 	Mode     string   `json:"mode,omitempty"`
-	*ruleCount
+	// Counts are left out of rules that found nothing.
+	Counts *ruleCount `json:"counts,omitempty"`
 }
 
 // serveWafRules lists the rules of a firewall: ?firewall= (default: default), ?tag=, and
@@ -136,8 +137,8 @@ func serveWafRules(w http.ResponseWriter, r *http.Request) error {
 	list := []ruleReply{}
 	tag, found := r.FormValue("tag"), r.FormValue("found") == "true"
 	add := func(reply ruleReply) {
-		reply.ruleCount = counts[reply.ID]
-		if tag != "" && !slices.Contains(reply.Tags, tag) || found && reply.ruleCount == nil {
+		reply.Counts = counts[reply.ID]
+		if tag != "" && !slices.Contains(reply.Tags, tag) || found && reply.Counts == nil {
 			return
 		}
 		list = append(list, reply)
