@@ -47,7 +47,7 @@ type Firewall struct {
 	Rules []*MatcherRule `json:"rules,omitempty"`
 
 	// Body says how the content of requests is looked at.
-	Body BodyOptions `json:"body,omitempty"`
+	Body BodyOptions `json:"body,omitzero"`
 	// Response has the content of responses looked at. Default: it is not.
 	Response *ResponseOptions `json:"response,omitempty"`
 

@@ -90,7 +90,7 @@ func serveWafStatus(w http.ResponseWriter, _ *http.Request) error {
 			Name: f.Name, Mode: f.effective().String(), Configured: f.level.String(), Requests: make(map[string]uint64), Packs: []packReply{},
 			Events: f.state.total(), Unlogged: f.state.dropped.Load(),
 		}
-		for o := range outcome(outcomes) {
+		for o := range outcomes {
 			reply.Requests[o.String()] = f.state.counts[o].Load()
 		}
 		for _, p := range f.rules.packs.Packs() {

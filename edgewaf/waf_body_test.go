@@ -157,7 +157,9 @@ func TestStreamsAreNotRead(t *testing.T) {
 	g := newWafRig(t, `"crs": {"presets": ["grpc"]}`)
 	read := false
 	g.origin = func(w http.ResponseWriter, _ *http.Request) error {
-		require.True(t, read) // by the rig's origin, behind the firewall
+		if !read { // by the rig's origin, behind the firewall
+			return errors.New("was not read")
+		}
 		return nil
 	}
 	for _, contentType := range []string{"application/grpc", "application/grpc+proto"} {

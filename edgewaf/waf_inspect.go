@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,7 +91,7 @@ func (f *Firewall) newInspection(w http.ResponseWriter, r *http.Request, l level
 			i.shadowed = append(i.shadowed, c.ids)
 		default:
 			if c.core != nil {
-				i.off = append(i.off[:len(i.off):len(i.off)], c.core)
+				i.off = append(slices.Clip(i.off), c.core)
 			}
 			i.offIDs = append(i.offIDs, c.ids)
 		}
@@ -268,7 +269,7 @@ func (i *inspection) byEngine() {
 	// them.
 	i.verdict(v, true)
 	_ = session.Close()
-	session = engine.Begin(request, append(i.off[:len(i.off):len(i.off)], i.shadows...))
+	session = engine.Begin(request, slices.Concat(i.off, i.shadows))
 	i.session = session
 	if v = session.Request(); v.Blocked {
 		i.block(strconv.Itoa(v.Rule), 0, false)

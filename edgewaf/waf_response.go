@@ -133,7 +133,7 @@ func (w *wafWriter) FlushError() error {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.holding || w.refused != nil {
-		return nil
+		return nil //nolint:nilerr // there is nothing to flush
 	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
@@ -145,7 +145,7 @@ func (w *wafWriter) release(more bool) error {
 		return errHeld
 	}
 	w.ResponseWriter.WriteHeader(w.status)
-	_, err := w.ResponseWriter.Write(w.held.Bytes())
+	_, err := w.ResponseWriter.Write(w.held.Bytes()) //nolint:gosec // what the origin wrote
 	w.held = bytes.Buffer{}
 	return err
 }
@@ -207,7 +207,7 @@ func (w *wafWriter) byEngine(response *crs.Response) {
 		return
 	}
 	i.verdict(v, true)
-	again := i.f.engine.Value().Begin(i.view(), append(i.off[:len(i.off):len(i.off)], i.shadows...))
+	again := i.f.engine.Value().Begin(i.view(), slices.Concat(i.off, i.shadows))
 	defer again.Close()
 	if v := again.Request(); v.Blocked {
 		return // which the request was not, with those rules

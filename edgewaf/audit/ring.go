@@ -1,6 +1,9 @@
 package audit
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Ring keeps the latest events. The zero value keeps none; it is safe for concurrent use.
 type Ring struct {
@@ -48,8 +51,8 @@ func (r *Ring) Resize(n int) *Ring {
 	}
 	out := NewRing(n)
 	latest := r.Latest(n, nil)
-	for i := len(latest) - 1; i >= 0; i-- {
-		out.Add(latest[i])
+	for _, e := range slices.Backward(latest) {
+		out.Add(e)
 	}
 	out.total = r.Total()
 	return out

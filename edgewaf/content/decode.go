@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/andybalholm/brotli"
@@ -43,8 +44,8 @@ func Decode(codings []string, data []byte, cut bool, limit int64) (decoded []byt
 		return nil, false, fmt.Errorf("%w: %d of them", ErrCoding, len(codings))
 	}
 	whole = !cut
-	for i := len(codings) - 1; i >= 0; i-- {
-		data, whole, err = undo(codings[i], data, whole, limit)
+	for _, coding := range slices.Backward(codings) {
+		data, whole, err = undo(coding, data, whole, limit)
 		if err != nil {
 			return data, false, err
 		}

@@ -1,6 +1,9 @@
 package content
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // maxDepth is how deep JSON may be nested to be mended. The engine refuses deeper ones.
 const maxDepth = 2048
@@ -117,8 +120,8 @@ func (m *jsonMender) complete(word int) []byte {
 		out = out[:bytes.LastIndexByte(out, ',')]
 	case tokenNone, tokenOpen, tokenValue:
 	}
-	for i := len(m.open) - 1; i >= 0; i-- {
-		out = append(out, m.open[i]+2) // '{'+2 is '}', '['+2 is ']'
+	for _, bracket := range slices.Backward(m.open) {
+		out = append(out, bracket+2) // '{'+2 is '}', '['+2 is ']'
 	}
 	return out
 }

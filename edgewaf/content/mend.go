@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -57,7 +58,7 @@ func mendMultipart(data []byte, boundary string) []byte {
 	delimiter := []byte("\r\n--" + boundary)
 	for n := min(len(delimiter)+2, len(out)); n > 0; n-- {
 		end := out[len(out)-n:]
-		if bytes.HasPrefix(delimiter, end) || bytes.HasPrefix(append(delimiter[:len(delimiter):len(delimiter)], "--"...), end) {
+		if bytes.HasPrefix(delimiter, end) || bytes.HasPrefix(append(slices.Clip(delimiter), "--"...), end) {
 			out = out[:len(out)-n]
 			break
 		}
