@@ -118,6 +118,9 @@ func (s *state) leave() {
 	}
 }
 
+// bytes returns the memory of what is not in tables.
+func (s *state) bytes() int { return s.notices.Bytes() + s.lines.Bytes() }
+
 // table returns the table in use, nil before the first start.
 func (s *state) table() *gcra.Table {
 	s.mu.Lock()
