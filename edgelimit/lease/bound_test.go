@@ -59,6 +59,37 @@ func TestAtMostOneMoreBurst(t *testing.T) {
 	})
 }
 
+// TestCreditAndShareAreOne: nodes that spend their credit, and then hear nothing for
+// so long that they fall back to their shares, have spent of these already.
+func TestCreditAndShareAreOne(t *testing.T) {
+	const nodes = 10
+	l := lease.Limit{Rate: 1e-5, Burst: 300}
+	c := &crowd{limit: l, part: l.Share(nodes), now: simStart}
+	exchange := func(n *member) {
+		c.ask(n)
+		c.serve(n)
+		c.deliver(n)
+	}
+	for range nodes {
+		n := &member{table: lease.New(l, 0)}
+		n.table.SetNodes(nodes)
+		c.members = append(c.members, n)
+		c.calls(n, 8)
+		exchange(n)
+	}
+	for range 10 { // one of them gets what there is
+		c.calls(c.members[0], l.Burst)
+		exchange(c.members[0])
+	}
+	for range 2 {
+		for _, n := range c.members[1:] {
+			c.calls(n, l.Burst)
+		}
+		c.now = c.now.Add(5 * round)
+	}
+	require.LessOrEqual(t, c.spent, 2*l.Burst+nodes-1)
+}
+
 // crowd is some nodes of which one client wants all it can get.
 type crowd struct {
 	limit, part lease.Limit

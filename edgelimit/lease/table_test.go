@@ -467,6 +467,25 @@ func (p *lonely) answer(want lease.Answer) {
 	p.table.Settle(keyOf(1), got, p.now)
 }
 
+// TestCreditIsNotWhatIsAskedFor: what a node is just asking for, others may be asking
+// for as well, so it is not spent on credit meanwhile.
+func TestCreditIsNotWhatIsAskedFor(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 1e-5, Burst: 300}, 0)
+	table.SetNodes(3)
+	k := keyOf(1)
+	spend(table, k, 67, simStart)
+	require.Len(t, table.Plan(nil, 10, round, simStart), 1)
+	table.Settle(k, lease.Answer{Granted: 134, Free: 99}, simStart)
+	spend(table, k, 134, simStart)
+	require.Equal(t, int64(268), table.Plan(nil, 10, round, simStart)[0].Want)
+	v := table.Take(k, 1, simStart)
+	require.True(t, v.Known && !v.Allowed)
+	require.Equal(t, round, v.RetryAfter, "it is on its way")
+	table.Settle(k, lease.Answer{Granted: 50}, simStart)
+	allowed, refused, _ := spend(table, k, 60, simStart)
+	require.Equal(t, [2]int{50, 10}, [2]int{allowed, refused})
+}
+
 // TestUnanswered: a key that the server stops answering about is left to the
 // share, whatever the last answer was.
 func TestUnanswered(t *testing.T) {
