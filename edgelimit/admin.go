@@ -71,7 +71,7 @@ func serveZones(w http.ResponseWriter, _ *http.Request) error {
 		t := z.tables
 		reply := zoneReply{
 			Name: z.Name, Mode: z.effectiveMode(), Configured: z.Mode, Key: z.Key, Rate: z.Rate, Burst: z.Burst, Window: z.Window,
-			Concurrency: z.Concurrency, Slots: t.rates.Slots(), Bytes: t.rates.Bytes() + t.penalties.Bytes(), Evicted: t.rates.Evicted(),
+			Concurrency: z.Concurrency, Slots: t.rates.Slots(), Bytes: t.rates.Bytes() + t.penalties.Bytes() + z.state.bytes(), Evicted: t.rates.Evicted(),
 			Penalties: t.penalties.Count(now), Allowed: value(z.metrics.allowed), Denied: value(z.metrics.denied), Shadow: value(z.metrics.shadow),
 		}
 		if limit := z.levels[0].limit; limit != nil {

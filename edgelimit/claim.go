@@ -20,9 +20,9 @@ type claim struct {
 	zone    *Zone
 	level   *level
 	key     gcra.Key
-	cost    int
+	cost    int         // what the request costs, then what was charged to the table
 	entered bool        // counts for the concurrency
-	charged *gcra.Limit // what the table was charged by; nil: not charged
+	charged *gcra.Limit // what the table was charged by; nil: not charged, or not to be refunded
 	over    bool        // beyond the limit: a zone in shadow mode lets it pass
 	left    gcra.Verdict
 	shared  *sharedClaim // nil: not in a cluster
@@ -210,6 +210,9 @@ func (c *claim) take(now gcra.Time) {
 		if v.Allowed {
 			c.shared.lease = v
 		}
+		if v.Credit > 0 {
+			c.lend(v.Credit, of.limit().limit, now)
+		}
 		return
 	}
 	part := of.limit()
@@ -219,6 +222,15 @@ func (c *claim) take(now gcra.Time) {
 		c.charged, c.shared.lease = part.limit, v
 	} else {
 		of.zone.Refund(v)
+	}
+}
+
+// lend charges this node's share with what was granted on credit.
+func (c *claim) lend(credit int, part *gcra.Limit, now gcra.Time) {
+	// What exceeds the share is charged in part, and refunded not at all: a client
+	// must not get back more than was taken.
+	if v := c.zone.tables.rates.Force(c.key, part, credit, now); v.Allowed {
+		c.charged, c.cost = part, credit
 	}
 }
 

@@ -8,7 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/caddyedge/caddy-edge/edgelimit/gcra"
+	"github.com/caddyedge/caddy-edge/edgelimit/redis"
 	"github.com/caddyedge/caddy-edge/internal/edgeapp"
+	"github.com/caddyedge/caddy-edge/internal/redistest"
 )
 
 // TestCostsFitANodesShare: without a lease a request that costs more than this
@@ -46,6 +48,46 @@ func TestCostsFitANodesShare(t *testing.T) {
 	again[0].take(now)
 	require.True(t, again[0].left.Allowed)
 	require.Zero(t, again[0].left.Remaining)
+}
+
+// TestCreditIsChargedToTheShare: what a node grants before the server has charged
+// it comes out of the share that it may grant on its own, and comes back with a late
+// refusal, but never more than was taken.
+func TestCreditIsChargedToTheShare(t *testing.T) {
+	server := redistest.Run(t)
+	z := &Zone{Name: "credit", Rate: Rate{20, time.Hour}, Burst: 20, Cluster: true, Keys: minKeys}
+	require.NoError(t, z.provisionLimit())
+	require.NoError(t, z.provisionCluster(&edgeapp.App{Redis: &edgeapp.Redis{
+		Addresses: []string{server.Addr()}, Prefix: "credit:", Interval: caddy.Duration(10 * time.Millisecond), Timeout: caddy.Duration(5 * time.Second),
+	}}))
+	defer func() { require.NoError(t, z.shared.leave()) }()
+	z.tables = &tables{rates: gcra.New(minKeys)}
+	stats := func() redis.Stats { return z.shared.ref.Value().Stats() }
+	take := func(cost int) []claim {
+		c := []claim{{zone: z, level: &z.levels[0], key: gcra.HashString("client"), cost: cost, shared: &sharedClaim{client: []byte("client")}}}
+		c[0].take(gcra.Now())
+		return c
+	}
+	share := func() int {
+		return z.tables.rates.Check(gcra.HashString("client"), z.shared.base.limit, 0, gcra.Now()).Remaining
+	}
+	require.Eventually(t, func() bool { return stats().Connected }, 30*time.Second, time.Millisecond)
+	require.True(t, take(6)[0].left.Allowed, "by the share")
+	require.Equal(t, 14, share())
+	require.Eventually(t, func() bool { return stats().Exchanges > 0 }, 30*time.Second, time.Millisecond)
+
+	late := take(3)
+	require.Equal(t, 3, late[0].shared.lease.Credit)
+	require.Equal(t, 11, share())
+	refund(late, gcra.Now())
+	require.Equal(t, 14, share())
+
+	z.tables.rates.Force(gcra.HashString("client"), z.shared.base.limit, 13, gcra.Now())
+	late = take(3)
+	require.True(t, late[0].left.Allowed, "the server has it")
+	require.Zero(t, share())
+	refund(late, gcra.Now())
+	require.Zero(t, share(), "it took one of three")
 }
 
 // TestNoPenaltyForWhatNobodyKnows: a client that is refused since the server is

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgelimit/gcra"
+	"github.com/caddyedge/caddy-edge/edgelimit/lease"
 	"github.com/caddyedge/caddy-edge/internal/api"
 )
 
@@ -93,7 +94,11 @@ type keyReply struct {
 // judge adds what one account allows.
 func (k *keyReply) judge(z *Zone, a account, now gcra.Time) {
 	limit := a.level.limit
-	if z.shared != nil && !a.level.outer {
+	switch shared := z.shared != nil && !a.level.outer; {
+	case shared && k.Cluster != nil: // this node's share is for when nothing is known
+		k.judgeCluster(z.shared.zone.Limit())
+		limit = nil
+	case shared:
 		limit = z.shared.limit().limit // what this node may grant by itself
 	}
 	if limit != nil {
@@ -108,6 +113,16 @@ func (k *keyReply) judge(z *Zone, a account, now gcra.Time) {
 	}
 }
 
+// judgeCluster adds what the nodes together allow.
+func (k *keyReply) judgeCluster(l lease.Limit) {
+	left := *k.Cluster
+	k.Remaining = max(int(left), 0)
+	k.Reset = max((float64(l.Burst)-left)/l.Rate, 0)
+	if left < 1 {
+		k.Allowed, k.RetryAfter = false, (1-left)/l.Rate
+	}
+}
+
 // serveKey shows one client: ?zone=, and ?key= once for each placeholder of the
 // zone's key, or ?id=.
 func serveKey(w http.ResponseWriter, r *http.Request) error {
@@ -119,17 +134,13 @@ func serveKey(w http.ResponseWriter, r *http.Request) error {
 	}
 	own, now := accounts[0], gcra.Now()
 	reply := keyReply{Zone: z.Name, ID: idOf(own.key), Allowed: true, InFlight: z.state.inflight.Count(counter(own.key))}
-	for _, a := range accounts {
-		reply.judge(z, a, now)
-	}
 	if z.shared != nil && own.text != nil {
 		if left, err := z.shared.zone.Free(r.Context(), own.text); err == nil {
 			reply.Cluster = &left
-			reply.Remaining = max(int(left), 0)
-			if left < 1 {
-				reply.Allowed, reply.RetryAfter = false, max(reply.RetryAfter, (1-left)/z.shared.zone.Limit().Rate)
-			}
 		}
+	}
+	for _, a := range accounts {
+		reply.judge(z, a, now)
 	}
 	return api.WriteJSON(w, reply)
 }

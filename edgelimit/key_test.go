@@ -3,6 +3,7 @@ package edgelimit
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -166,27 +167,89 @@ func TestKeyFromValues(t *testing.T) {
 }
 
 // FuzzKey: the key is bounded, and two requests share one only if their values
-// are the same up to the bound.
+// are the same, as far as they count.
 func FuzzKey(f *testing.F) {
-	k, err := parseKey("{http.request.header.X-A}|{http.request.header.X-B}", 32, 64)
-	if err != nil {
-		f.Fatal(err)
+	const v4, v6 = 24, 56
+	parse := func(template string) *keyer {
+		k, err := parseKey(template, v4, v6)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return k
 	}
+	headers := parse("{http.request.header.X-A}|{http.request.header.X-B}")
+	all := parse("{http.vars.client_ip}{http.request.remote.host}{http.request.cookie.id}{http.request.uri.path}{http.request.host}{http.request.method}")
 	f.Add("a", "b", "a", "b")
 	f.Add("ab", "", "a", "b")
 	f.Add("", "", "\xff", "")
+	f.Add("192.0.2.1", "/a", "192.0.2.200", "/A/./b/..")
+	f.Add("2001:db8::1", "a=b; id=c", "2001:db8:0:ff::1", "id")
+	f.Add("::ffff:192.0.2.1", "\x04\xc0\x00\x02\x00", "fe80::1%eth0", "[::1]:80")
 	f.Fuzz(func(t *testing.T, a1, b1, a2, b2 string) {
-		make := func(a, b string) string {
-			key, shown := keyed(t, k, "192.0.2.1", func(r *http.Request) { r.Header = http.Header{"X-A": {a}, "X-B": {b}} })
-			if len(key) > 2*maxValue+32 || len(shown) > 2*maxDisplay+32 {
+		key := func(k *keyer, client string, change func(r *http.Request)) string {
+			key, shown := keyed(t, k, client, change)
+			values := k.placeholders()
+			if len(key) > values*(2+maxValue)+32 || len(shown) > values*(maxDisplay+4)+32 {
 				t.Fatalf("%d bytes, %d shown", len(key), len(shown))
+			}
+			if strings.ContainsFunc(shown, func(r rune) bool { return r < ' ' || r > '~' }) {
+				t.Fatalf("shown: %q", shown)
 			}
 			return key
 		}
+		requireSame := func(k *keyer, one, other string, same bool) {
+			if got := one == other; got != same {
+				t.Fatalf("%q %q and %q %q: key %v: same: %v", a1, b1, a2, b2, k.parts, got)
+			}
+		}
 		cut := func(s string) string { return s[:min(len(s), maxValue)] }
-		same := cut(a1) == cut(a2) && cut(b1) == cut(b2)
-		if got := make(a1, b1) == make(a2, b2); got != same {
-			t.Fatalf("%q %q and %q %q: same key: %v", a1, b1, a2, b2, got)
+		fields := func(a, b string) string {
+			return key(headers, "192.0.2.1", func(r *http.Request) { r.Header = http.Header{"X-A": {a}, "X-B": {b}} })
+		}
+		requireSame(headers, fields(a1, b1), fields(a2, b2), cut(a1) == cut(a2) && cut(b1) == cut(b2))
+
+		// What counts of each value, by other means.
+		address := func(s string) string {
+			a, err := netip.ParseAddr(s)
+			if err != nil {
+				return "no address " + cut("?"+s)
+			}
+			if a = a.Unmap().WithZone(""); a.Is4() {
+				return netip.PrefixFrom(a, v4).Masked().String()
+			}
+			return netip.PrefixFrom(a, v6).Masked().String()
+		}
+		session := func(s string) string {
+			if all := (&http.Request{Header: http.Header{"Cookie": {s}}}).CookiesNamed("id"); len(all) == 1 {
+				return cut(all[0].Value)
+			}
+			return ""
+		}
+		pages := func(s string) string { return cut(strings.ToLower(caddyhttp.CleanPath(s, true))) }
+		for _, p := range []struct {
+			part   int // of all
+			counts func(s string) string
+			set    func(r *http.Request, s string)
+		}{
+			{1, func(s string) string { return address(hostOf(s)) }, func(r *http.Request, s string) { r.RemoteAddr = s }},
+			{2, session, func(r *http.Request, s string) { r.Header.Set("Cookie", s) }},
+			{3, pages, func(r *http.Request, s string) { r.URL.Path = s }},
+			{4, func(s string) string { return cut(strings.ToLower(hostOf(s))) }, func(r *http.Request, s string) { r.Host = s }},
+			{5, cut, func(r *http.Request, s string) { r.Method = s }},
+		} {
+			// With an address in front, which all have.
+			k := &keyer{parts: []part{all.parts[0], all.parts[p.part]}, v4: v4, v6: v6, names: true}
+			with := func(client, s string) string { return key(k, client, func(r *http.Request) { p.set(r, s) }) }
+			requireSame(k, with(a1, b1), with(a2, b2), address(a1) == address(a2) && p.counts(b1) == p.counts(b2))
+		}
+		whole := func(client, s string) string {
+			return key(all, client, func(r *http.Request) {
+				r.RemoteAddr, r.URL.Path, r.Host, r.Method = s, s, s, s
+				r.Header.Set("Cookie", s)
+			})
+		}
+		if whole(a1, b1) == whole(a2, b2) && (address(a1) != address(a2) || cut(b1) != cut(b2)) {
+			t.Fatalf("%q %q and %q %q have one key", a1, b1, a2, b2)
 		}
 	})
 }

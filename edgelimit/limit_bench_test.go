@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/caddyedge/caddy-edge/edgelimit/gcra"
 )
 
 // The handler alone, allowed and refused, written by itself or returned as an
@@ -39,6 +42,21 @@ func BenchmarkHandler(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What a grant on credit takes beside the decision: the charge to the node's share.
+//
+//	go test ./edgelimit -run '^$' -bench Lend
+func BenchmarkLend(b *testing.B) {
+	base, err := gcra.Rate(1e6, time.Second, 1e9)
+	require.NoError(b, err)
+	z := &Zone{tables: &tables{rates: gcra.New(DefaultKeys)}}
+	c := claim{zone: z, key: gcra.HashString("client")}
+	now := gcra.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		c.lend(1, &base, now)
 	}
 }
 

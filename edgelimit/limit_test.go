@@ -309,6 +309,11 @@ func TestNoticesAreBounded(t *testing.T) {
 			refuse(fmt.Sprintf("10.0.%d.%d", i/250, i%250))
 		}
 		require.Equal(t, noticesPerSecond, lines())
+		time.Sleep(DefaultNotice)
+		for range 100 {
+			refuse("192.0.2.1")
+		}
+		require.Equal(t, 1, lines(), "told again after a while")
 	})
 }
 

@@ -120,7 +120,7 @@ func (l *Limit) provisionZone(ctx caddy.Context, app *edgeapp.App, z *Zone) erro
 	if z.levels[0].limit == nil {
 		slots = minKeys // only concurrency
 	}
-	z.tables = z.state.prepare(z.Window != (Rate{}), slots)
+	z.tables = z.state.prepare(z.Window.Per, slots)
 	z.metrics = newZoneCounters(z.Name)
 	l.after = l.after || z.count != nil
 	app.OnStart(func() error {

@@ -3,10 +3,8 @@ package edgelimit
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -35,7 +33,8 @@ func readRules(name string) ([]*Zone, error) {
 
 // zoneOf makes the zone of a rule.
 func zoneOf(r *ratefile.Rule, e *ratefile.Exemptions) *Zone {
-	z := &Zone{Name: r.ID, Rate: rateOf(r.Rate), Burst: *r.Burst, Exempt: e.CIDRs}
+	n, per := r.Each()
+	z := &Zone{Name: r.ID, Rate: Rate{n, per}, Burst: *r.Burst, Exempt: e.CIDRs}
 	switch r.Key {
 	case "ip+path":
 		z.Key = DefaultKey + " {http.request.uri.path}"
@@ -63,12 +62,4 @@ func pathMatcher(paths []string) caddy.ModuleMap {
 		panic(err) // strings always have a form in JSON
 	}
 	return caddy.ModuleMap{"path": text}
-}
-
-// rateOf turns requests per second into whole requests in a time.
-func rateOf(perSecond float64) Rate {
-	if perSecond == math.Trunc(perSecond) {
-		return Rate{int(perSecond), time.Second}
-	}
-	return Rate{1, time.Duration(math.Round(float64(time.Second) / perSecond))}
 }

@@ -3,6 +3,7 @@ package edgelimit
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -35,10 +36,10 @@ type state struct {
 // ends the override once it has taken the place of the one before.
 type override struct{ mode, over Mode }
 
-// tables are the memory of one zone's limit. Another algorithm or size needs
-// others; another rate does not.
+// tables are the memory of one zone's limit. Another algorithm, size or length of
+// the window needs others; another rate does not.
 type tables struct {
-	window bool // the rates are sliding windows
+	window time.Duration // of sliding windows; 0: the rates are none
 	slots  int
 	rates  *gcra.Table
 	// penalties are the clients that stay refused for a while.
@@ -59,8 +60,9 @@ func newState(name string) func() (*state, error) {
 // Destruct implements caddy.Destructor. There is nothing to stop.
 func (*state) Destruct() error { return nil }
 
-// prepare returns tables of an algorithm and a size: those in use if they fit.
-func (s *state) prepare(window bool, slots int) *tables {
+// prepare returns tables for windows of a length, 0 for rates, and a size: those in
+// use if they fit.
+func (s *state) prepare(window time.Duration, slots int) *tables {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range []*tables{s.current, s.next} {
@@ -68,16 +70,43 @@ func (s *state) prepare(window bool, slots int) *tables {
 			return t
 		}
 	}
-	s.next = &tables{window: window, slots: slots, rates: gcra.New(slots), penalties: gcra.NewPenalties(max(slots/8, minKeys))}
+	s.next = &tables{window: window, slots: slots, rates: gcra.New(slots)}
+	if s.current.continues(s.next) {
+		s.next.penalties = s.current.penalties
+	} else {
+		s.next.penalties = gcra.NewPenalties(max(slots/8, minKeys))
+	}
 	return s.next
+}
+
+// continues reports whether other tables differ in nothing but the length of the
+// window.
+func (t *tables) continues(other *tables) bool {
+	return t != nil && t.slots == other.slots && t.window > 0 && other.window > 0 && t.window != other.window
 }
 
 // start makes a zone's tables the ones that later configurations continue.
 func (s *state) start(z *Zone) {
 	s.mu.Lock()
+	if s.current.continues(z.tables) {
+		z.tables.adopt(s.current)
+	}
 	s.current, s.next = z.tables, nil
 	s.mu.Unlock()
 	s.zone.Store(z)
+}
+
+// adopt takes over what clients have used in windows of another length.
+func (t *tables) adopt(from *tables) {
+	was, err := gcra.Window(1, from.window)
+	if err != nil {
+		return
+	}
+	is, err := gcra.Window(1, t.window)
+	if err != nil {
+		return
+	}
+	t.rates.Adopt(from.rates, &was, &is, gcra.Now())
 }
 
 // leave is called when a config is gone that had the zone: one whose place
@@ -88,6 +117,9 @@ func (s *state) leave() {
 		s.override.CompareAndSwap(o, nil)
 	}
 }
+
+// bytes returns the memory of what is not in tables.
+func (s *state) bytes() int { return s.notices.Bytes() + s.lines.Bytes() }
 
 // table returns the table in use, nil before the first start.
 func (s *state) table() *gcra.Table {

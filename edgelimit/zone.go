@@ -39,8 +39,8 @@ type Zone struct {
 	// Rate is how many requests each client may on average (GCRA). Default:
 	// none; a zone needs a rate, a window or a concurrency.
 	Rate Rate `json:"rate,omitzero"`
-	// Burst is how many may come at once. Default: two seconds' worth of a rate
-	// by the second, the whole number of a slower one.
+	// Burst is how many may come at once. Default, and meaning of zero: two seconds'
+	// worth of a rate by the second, the whole number of a slower one.
 	Burst int `json:"burst,omitempty"`
 	// Window, in place of a rate, is how many requests each client may in any
 	// window of that length (a sliding window of two counters). At most 65535.

@@ -33,6 +33,7 @@ const clusteredSite = `
 				cluster
 			}
 		}
+		{{.more}}
 		reverse_proxy {{.origin}}
 	}
 `
@@ -52,7 +53,7 @@ func startCluster(t *testing.T, redis *redistest.Redis, n int, vars harness.Vars
 	k := &cluster{t: t, redis: redis}
 	for range n {
 		e := harness.Start(t, clusteredSite,
-			harness.Vars{"redis": redis.Addr(), "origin": o.Addr(), "rate": slow, "on_error": "local"}, vars)
+			harness.Vars{"redis": redis.Addr(), "origin": o.Addr(), "rate": slow, "on_error": "local", "more": ""}, vars)
 		k.nodes = append(k.nodes, &cachedEdge{Edge: e, t: t, origin: o})
 	}
 	for _, node := range k.nodes {
@@ -64,8 +65,9 @@ func startCluster(t *testing.T, redis *redistest.Redis, n int, vars harness.Vars
 
 // clusterStatus is what the admin endpoint says of a node's part in its cluster.
 type clusterStatus struct {
-	Connected bool
-	Nodes     int
+	Connected      bool
+	Nodes          int
+	Tokens, Rounds int
 }
 
 func (c *cachedEdge) clusters() []clusterStatus {
@@ -81,9 +83,39 @@ func (k *cluster) awaitMembers() {
 	for _, node := range k.nodes {
 		poll(k.t, "the node knows the others", func() bool {
 			all := node.clusters()
-			return len(all) == 1 && all[0] == clusterStatus{Connected: true, Nodes: len(k.nodes)}
+			return len(all) == 1 && all[0].Connected && all[0].Nodes == len(k.nodes)
 		})
 	}
+}
+
+// awaitRounds waits until each node has exchanged with the server n times more.
+func (k *cluster) awaitRounds(n int) {
+	k.t.Helper()
+	for _, node := range k.nodes {
+		before := node.clusters()[0].Rounds
+		poll(k.t, fmt.Sprintf("%d more rounds", n), func() bool { return node.clusters()[0].Rounds >= before+n })
+	}
+}
+
+// exhaust hammers the nodes until all that a client may have is spent: no node has
+// a lease, and the server has nothing left. It returns how many requests passed.
+func (k *cluster) exhaust(client string, perNode int) (allowed int) {
+	k.t.Helper()
+	allowed = k.hammer(client, perNode)
+	poll(k.t, "all is spent", func() bool {
+		for _, node := range k.nodes {
+			if node.clusters()[0].Tokens > 0 {
+				return false
+			}
+		}
+		left := k.nodes[0].inspect("shared", client).Cluster
+		if left != nil && *left < 1 {
+			return true
+		}
+		allowed += k.hammer(client, perNode) // a lease that came too late was given back
+		return false
+	})
+	return allowed
 }
 
 // awaitRedis waits until the node has said n times that it found the server.

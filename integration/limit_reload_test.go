@@ -78,6 +78,14 @@ func TestReloadKeepsWhatClientsOwe(t *testing.T) {
 		requireRefusal(t, got, "default", 2, 3600, 1, 7200)
 		reload("edge_limit {\nwindow 2/h\n}")
 		require.Equal(t, http.StatusTooManyRequests, another().Status)
+
+		// A window of another length goes on with what was used.
+		reload("edge_limit {\nwindow 2/d\n}")
+		require.Equal(t, http.StatusTooManyRequests, another().Status)
+		require.Error(t, c.Reload(limitedSite, harness.Vars{"limits": "edge_limit {\nwindow 2/3h\n}\nfile_server {\nprecompressed nonsense\n}"}))
+		require.Equal(t, http.StatusTooManyRequests, another().Status)
+		reload("edge_limit {\nwindow 3/2h\n}")
+		requireAllowed(t, 1, another)
 	})
 }
 

@@ -15,7 +15,7 @@ const maxCount = 1<<16 - 1
 //
 // The index of a window has 16 bits: a key that was silent for a multiple of
 // 65536 periods is taken for one seen just now, which at worst delays it by two
-// periods. Keys start afresh when the period of their limit changes.
+// periods. A table counts in periods of one length; see [Table.Adopt].
 //
 // It fails with ErrPeriod if per is not positive, ErrBurst if n is below 1,
 // ErrCount if n is above 65535, and ErrSpan if per is above 208 days.

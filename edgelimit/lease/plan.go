@@ -1,6 +1,9 @@
 package lease
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Ask is what a node has to say to the server about a key in one round.
 type Ask struct {
@@ -88,9 +91,15 @@ func (e *entry) ask(l Limit, nodes int, round time.Duration) (a Ask, due bool) {
 	}
 }
 
+// handOver takes what an Ask carries off the account. What it asks for is not the
+// node's to spend on credit meanwhile.
 func (e *entry) handOver(a Ask) {
 	e.spent -= a.Spent
 	e.lease -= a.Back
+	e.free -= float64(a.Spent)
+	rest := max(0, int64(math.Floor(e.free)))
+	e.due = min(a.Want, rest)
+	e.credit = min(e.credit, rest-e.due)
 }
 
 // sweepShard drops the accounts of keys that have not been used for a while.
@@ -121,8 +130,8 @@ func lump(l Limit, nodes int) int64 { return int64(l.Burst / (4 * nodes)) }
 // saves a call for each of the many clients that come once.
 func negligible(l Limit, nodes int) int64 { return int64(l.Burst / (20 * nodes)) }
 
-// Settle books the answer to an [Ask]. An answer that has not come is not
-// settled; the key is then left to the share of the node before long.
+// Settle books the answer to an [Ask]. Where none has come, [Table.Unanswered]
+// takes its place.
 func (t *Table) Settle(k Key, a Answer, now time.Time) {
 	s := t.shard(k)
 	s.mu.Lock()
@@ -130,6 +139,17 @@ func (t *Table) Settle(k Key, a Answer, now time.Time) {
 	if e := s.entries[k]; e != nil {
 		e.settle(a, int(t.nodes.Load()), now)
 		s.enlist(e)
+	}
+}
+
+// Unanswered says that the server could not answer the [Ask] about a key: it is
+// left to the share of the node until there is an answer.
+func (t *Table) Unanswered(k Key) {
+	s := t.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[k]; e != nil {
+		e.unanswered()
 	}
 }
 

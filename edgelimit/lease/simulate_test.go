@@ -20,19 +20,33 @@ const (
 var simStart = time.Unix(1_700_000_000, 0)
 
 // share is the local limiter that the caller keeps: a plain GCRA.
-type share struct{ tat time.Time }
+type share struct {
+	debt float64
+	at   time.Time // of debt
+}
 
-func (s *share) allow(l lease.Limit, now time.Time) bool {
-	per := time.Duration(float64(time.Second) / l.Rate)
-	tat := s.tat
-	if tat.Before(now) {
-		tat = now
-	}
-	if tat.Add(per).Sub(now) > per*time.Duration(l.Burst) {
+func (s *share) leak(l lease.Limit, now time.Time) {
+	s.debt = max(0, s.debt-l.Rate*now.Sub(s.at).Seconds())
+	s.at = now
+}
+
+// charge takes the cost if it fits.
+func (s *share) charge(l lease.Limit, cost int, now time.Time) bool {
+	s.leak(l, now)
+	if s.debt+float64(cost) > float64(l.Burst)+1e-6 {
 		return false
 	}
-	s.tat = tat.Add(per)
+	s.debt += float64(cost)
 	return true
+}
+
+// force takes the cost, and says whether it did fit.
+func (s *share) force(l lease.Limit, cost int, now time.Time) bool {
+	if s.charge(l, cost, now) {
+		return true
+	}
+	s.debt = float64(l.Burst)
+	return false
 }
 
 // simNode is one node in simulated time.
@@ -81,17 +95,21 @@ func newSim(l lease.Limit, nodes int, rtt time.Duration) *sim {
 // take is what the handler does with one request.
 func (s *sim) take(n *simNode, k lease.Key, now time.Time) bool {
 	var v lease.Verdict
-	if n.online {
-		if v = n.table.Take(k, 1, now); v.Known {
-			return v.Allowed
-		}
-	}
 	own := n.shares[k]
 	if own == nil {
 		own = new(share)
 		n.shares[k] = own
 	}
-	if own.allow(s.limit.Share(len(s.nodes)), now) {
+	part := s.limit.Share(len(s.nodes))
+	if n.online {
+		if v = n.table.Take(k, 1, now); v.Known {
+			if v.Credit > 0 {
+				own.force(part, v.Credit, now)
+			}
+			return v.Allowed
+		}
+	}
+	if own.charge(part, 1, now) {
 		return true
 	}
 	n.table.Refund(v)

@@ -132,7 +132,7 @@ func TestLifeOfAKey(t *testing.T) {
 	now = now.Add(round)
 	asks = table.Plan(nil, 10, round, now)
 	require.Len(t, asks, 1)
-	require.Equal(t, int64(82), asks[0].Want, "31 calls, one of them of 10 tokens, another of 1")
+	require.Equal(t, int64(64), asks[0].Want, "22 granted, and of 19 refused no more than the greatest call")
 	table.Settle(k, lease.Answer{Granted: 50, Free: 20}, now)
 	table.Plan(nil, 0, round, now.Add(round))
 	require.Equal(t, lease.Stats{Keys: 1, Leases: 1, Tokens: 50}, table.Stats())
@@ -224,8 +224,8 @@ func TestTakenOver(t *testing.T) {
 func TestOldAnswers(t *testing.T) {
 	table := lease.New(lease.Limit{Rate: 10, Burst: 10}, 0)
 	k := keyOf(1)
-	spend(table, k, 1, simStart)
-	table.Plan(nil, 10, round, simStart)
+	spend(table, k, 3, simStart)
+	require.Len(t, table.Plan(nil, 10, round, simStart), 1)
 	table.Settle(k, lease.Answer{Granted: 2, Free: 0}, simStart)
 	late := simStart.Add(4*round + 1)
 	require.True(t, table.Take(k, 2, simStart.Add(time.Hour)).Known)
@@ -319,7 +319,187 @@ func TestRefusedByTheShare(t *testing.T) {
 		require.False(t, v.Known)
 		table.Refund(v)
 	}
-	require.Equal(t, []lease.Ask{{Key: k, Want: 10}}, table.Plan(nil, 10, round, simStart))
+	require.Equal(t, []lease.Ask{{Key: k, Want: 2}}, table.Plan(nil, 10, round, simStart))
+}
+
+// TestRefusedCallsMakeNoLease: what a client asks for beyond its limit does not
+// have the whole burst leased at the node where it asks.
+func TestRefusedCallsMakeNoLease(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 20, Burst: 100}, 0)
+	table.SetNodes(5)
+	k := keyOf(1)
+	spend(table, k, 10, simStart)
+	table.Plan(nil, 10, round, simStart)
+	table.Settle(k, lease.Answer{Granted: 20, Free: 4}, simStart)
+	allowed, refused, _ := spend(table, k, 10000, simStart)
+	require.Equal(t, [2]int{20, 9980}, [2]int{allowed, refused})
+	now := simStart.Add(round)
+	require.Equal(t, []lease.Ask{{Key: k, Want: 44}}, table.Plan(nil, 10, round, now), "twice the 20 granted, and the 2 that a round brings in")
+	table.Settle(k, lease.Answer{Free: -1}, now)
+
+	v := table.Take(k, 90, now)
+	require.True(t, v.Known && !v.Allowed)
+	require.Equal(t, int64(100), table.Plan(nil, 10, round, now)[0].Want, "what one call needs is asked for, too")
+}
+
+// TestOldAnswersThatLeftNothing: an answer that says that nothing is left holds
+// until the rate has brought something in.
+func TestOldAnswersThatLeftNothing(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 1, Burst: 60}, 0)
+	table.SetNodes(3)
+	k := keyOf(1)
+	_, _, unknown := spend(table, k, 16, simStart)
+	require.Equal(t, 16, unknown, "of a share of 20")
+	require.Len(t, table.Plan(nil, 10, round, simStart), 1)
+	table.Settle(k, lease.Answer{Free: -50}, simStart)
+	now := simStart.Add(4*round + 1)
+	v := table.Take(k, 1, now)
+	require.True(t, v.Known && !v.Allowed, "the share has 4 left, the limit nothing")
+	require.Equal(t, 51*time.Second, v.RetryAfter+4*round+1)
+	asks := table.Plan(nil, 10, round, now)
+	require.Len(t, asks, 1, "it is asked about in the next round")
+	require.Positive(t, asks[0].Want)
+	require.True(t, table.Take(k, 1, simStart.Add(50*time.Second)).Known)
+	require.False(t, table.Take(k, 1, simStart.Add(51*time.Second)).Known, "by now there may be one")
+	require.True(t, table.Take(k, 1, simStart.Add(51*time.Second)).Known, "which has been spent")
+}
+
+// TestNothingBeyondTheBucket: one node alone gets the burst and not a token more,
+// whenever it asks and however late the answers come.
+func TestNothingBeyondTheBucket(t *testing.T) {
+	frozen := lease.Limit{Rate: 1e-5, Burst: 300}
+	for name, play := range map[string]func(p *lonely){
+		"asks for more than there is": func(p *lonely) {
+			p.spend(67)
+			p.ask(lease.Ask{Spent: 67, Want: 134})
+			p.answer(lease.Answer{Granted: 134, Free: 99})
+			p.spend(134)
+			p.ask(lease.Ask{Want: 268})
+			p.spend(33)
+			p.answer(lease.Answer{Granted: 99})
+		},
+		"slow answer": func(p *lonely) {
+			p.spend(26)
+			p.ask(lease.Ask{Spent: 26})
+			p.answer(lease.Answer{Free: 274})
+			p.spend(40)
+			p.ask(lease.Ask{Spent: 40, Want: 80})
+			p.answer(lease.Answer{Granted: 80, Free: 154})
+			p.spend(80)
+			p.ask(lease.Ask{Want: 160})
+			p.spend(51)
+			p.now = p.now.Add(4*round + 1)
+			p.spend(74)
+			p.answer(lease.Answer{Granted: 154})
+		},
+		"before the first answer": func(p *lonely) {
+			p.table.SetNodes(1)
+			p.nodes = 1
+			p.spend(160)
+			p.ask(lease.Ask{Spent: 160, Want: 300})
+			p.spend(140)
+			p.answer(lease.Answer{Granted: 140})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &lonely{t: t, table: lease.New(frozen, 0), limit: frozen, nodes: 3, now: simStart}
+			p.table.SetNodes(3)
+			play(p)
+			for range 20 { // the rest
+				p.spend(1000)
+				p.now = p.now.Add(round)
+				for _, a := range p.table.Plan(nil, 10, round, p.now) {
+					p.table.Settle(a.Key, p.bucket.Exchange(frozen, a, p.now), p.now)
+				}
+			}
+			require.Equal(t, 300, p.allowed)
+		})
+	}
+}
+
+// lonely is a node whose client comes to no other one.
+type lonely struct {
+	t       *testing.T
+	table   *lease.Table
+	limit   lease.Limit
+	nodes   int
+	share   share
+	bucket  leasetest.Bucket
+	now     time.Time
+	asked   lease.Ask
+	allowed int
+}
+
+// spend makes calls one by one, as the handler does.
+func (p *lonely) spend(calls int) {
+	for range calls {
+		v := p.table.Take(keyOf(1), 1, p.now)
+		switch part := p.limit.Share(p.nodes); {
+		case v.Known && v.Credit > 0:
+			p.share.force(part, v.Credit, p.now)
+		case v.Known:
+		case p.share.charge(part, 1, p.now):
+			v.Allowed = true
+		default:
+			p.table.Refund(v)
+		}
+		if v.Allowed {
+			p.allowed++
+		}
+	}
+}
+
+// ask ends a round, whose question has to be want.
+func (p *lonely) ask(want lease.Ask) {
+	p.t.Helper()
+	p.now = p.now.Add(round)
+	want.Key = keyOf(1)
+	require.Equal(p.t, []lease.Ask{want}, p.table.Plan(nil, 10, round, p.now))
+	p.asked = want
+}
+
+// answer has the server answer, which has to be want.
+func (p *lonely) answer(want lease.Answer) {
+	p.t.Helper()
+	got := p.bucket.Exchange(p.limit, p.asked, p.now)
+	require.Equal(p.t, want.Granted, got.Granted)
+	require.InDelta(p.t, want.Free, got.Free, 0.01)
+	p.table.Settle(keyOf(1), got, p.now)
+}
+
+// TestCreditIsNotWhatIsAskedFor: what a node is just asking for, others may be asking
+// for as well, so it is not spent on credit meanwhile.
+func TestCreditIsNotWhatIsAskedFor(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 1e-5, Burst: 300}, 0)
+	table.SetNodes(3)
+	k := keyOf(1)
+	spend(table, k, 67, simStart)
+	require.Len(t, table.Plan(nil, 10, round, simStart), 1)
+	table.Settle(k, lease.Answer{Granted: 134, Free: 99}, simStart)
+	spend(table, k, 134, simStart)
+	require.Equal(t, int64(268), table.Plan(nil, 10, round, simStart)[0].Want)
+	v := table.Take(k, 1, simStart)
+	require.True(t, v.Known && !v.Allowed)
+	require.Equal(t, round, v.RetryAfter, "it is on its way")
+	table.Settle(k, lease.Answer{Granted: 50}, simStart)
+	allowed, refused, _ := spend(table, k, 60, simStart)
+	require.Equal(t, [2]int{50, 10}, [2]int{allowed, refused})
+}
+
+// TestUnanswered: a key that the server stops answering about is left to the
+// share, whatever the last answer was.
+func TestUnanswered(t *testing.T) {
+	table := lease.New(lease.Limit{Rate: 1, Burst: 60}, 0)
+	k := keyOf(1)
+	table.Unanswered(k)
+	spend(table, k, 40, simStart)
+	require.Len(t, table.Plan(nil, 10, round, simStart), 1)
+	table.Settle(k, lease.Answer{Free: -10}, simStart)
+	require.True(t, table.Take(k, 1, simStart).Known)
+	require.Len(t, table.Plan(nil, 10, round, simStart), 1)
+	table.Unanswered(k)
+	require.False(t, table.Take(k, 1, simStart).Known)
+	require.False(t, table.Take(k, 1, simStart.Add(time.Hour)).Known)
 }
 
 // TestRefundBeforeAnswer: the credit never rises above the part of this node in

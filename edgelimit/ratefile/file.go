@@ -7,11 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/caddyedge/caddy-edge/edgelimit/gcra"
 )
 
 // File is the content of a file.
@@ -24,7 +28,8 @@ type File struct {
 
 // Rule is one limit.
 type Rule struct {
-	// ID names the rule; it must be there, and only once.
+	// ID names the rule, in letters, digits, ".", "-" and "_"; it must be there, and
+	// only once.
 	ID string `yaml:"id"`
 	// Key tells clients apart: "ip" (the default), "ip+path", or "header", with
 	// the field's name in Header or as in "header:X-Api-Key".
@@ -35,7 +40,8 @@ type Rule struct {
 	PathPrefix string `yaml:"path_prefix"`
 	// Rate is how many requests a client may make in a second, above zero.
 	Rate float64 `yaml:"rate"`
-	// Burst is how many may come at once, at least 1. Default: twice the rate.
+	// Burst is how many may come at once, at least 1, and as many as come in within
+	// 208 days. Default: twice the rate.
 	Burst *int `yaml:"burst"`
 	// Enabled false turns the rule off. Default: true.
 	Enabled *bool `yaml:"enabled"`
@@ -107,6 +113,9 @@ func (r *Rule) check() error {
 	if r.ID == "" {
 		return fmt.Errorf("has no id")
 	}
+	if !validID(r.ID) {
+		return fmt.Errorf("id: want letters, digits, dots, - and _")
+	}
 	key, name, named := strings.Cut(r.Key, ":")
 	if named && (key != "header" || r.Header != "") {
 		return fmt.Errorf("key: invalid value %q: want ip, ip+path or header", r.Key)
@@ -140,7 +149,24 @@ func (r *Rule) check() error {
 	case *r.Burst < 1:
 		return fmt.Errorf("burst: invalid value %d: must be at least 1", *r.Burst)
 	}
+	n, per := r.Each()
+	if _, err := gcra.Rate(float64(n), per, *r.Burst); err != nil {
+		return fmt.Errorf("burst: invalid value %d at a rate of %s: %w", *r.Burst, strconv.FormatFloat(r.Rate, 'f', -1, 64), err)
+	}
 	return nil
+}
+
+// Each is the rate as whole requests in a time.
+func (r *Rule) Each() (n int, per time.Duration) {
+	if r.Rate == math.Trunc(r.Rate) {
+		return int(r.Rate), time.Second
+	}
+	return 1, time.Duration(math.Round(float64(time.Second) / r.Rate))
+}
+
+// validID reports whether s can name a zone.
+func validID(s string) bool {
+	return strings.Trim(s, "-_.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 // validField reports whether s can name a field (RFC 9110 section 5.1).
@@ -150,11 +176,16 @@ func validField(s string) bool {
 
 func (e *Exemptions) check() error {
 	for _, s := range e.CIDRs {
-		if _, err := netip.ParsePrefix(s); err == nil {
-			continue
+		p, err := netip.ParsePrefix(s)
+		a := p.Addr()
+		if err != nil {
+			a, err = netip.ParseAddr(s)
 		}
-		if _, err := netip.ParseAddr(s); err != nil {
+		if err != nil || a.Zone() != "" {
 			return fmt.Errorf("exemptions: cidrs: invalid address or CIDR %q", s)
+		}
+		if a.Is4In6() {
+			return fmt.Errorf("exemptions: cidrs: invalid address or CIDR %q: write IPv4 addresses as such", s)
 		}
 	}
 	for _, p := range e.Paths {

@@ -11,11 +11,14 @@
 //     cent: the buckets on the server are charged for everything, so what one
 //     node spends too much is missing afterwards. For a short time the excess can
 //     be up to one burst, when a client turns to all nodes in the same instant:
-//     a node that has not asked about a key may spend its share of the burst, and
-//     the server may have leased the whole burst to another before it hears of
-//     that. Shares are rounded up to whole tokens.
-//   - A client all of whose requests come to one node gets the whole rate there.
-//     Of the burst it gets an Nth at once and the rest an interval later.
+//     each node may spend its share of the burst before the server knows, and the
+//     server may have leased the whole burst meanwhile. In any time t they grant
+//     at most 2 bursts + (N - 1) + 2 rate t, N - 1 since shares are rounded up to
+//     whole tokens, as long as no call costs more than a share. The caller has to
+//     charge to the share what is granted on credit, see [lease.Verdict].
+//   - A client all of whose requests come to one node gets the whole rate there,
+//     and no token more than the burst. Of the burst it gets an Nth at once; the
+//     lease is then twice what it was granted in the interval before.
 //   - Nodes in contention for a key get about equal parts of it over a few
 //     seconds.
 //   - Without the server each node holds an Nth of the limit (OnError "local"), so
@@ -24,8 +27,9 @@
 //     that comes back without its data.
 //   - A node that has just started, or lost the server, takes the number of nodes
 //     it knew last; at the start that is 1.
-//   - A node that dies takes its leases with it, at most what its clients use in
-//     two intervals, and counts as a node until its heartbeat runs out.
+//   - A node that dies takes its leases with it: per client about what it was
+//     granted there in two intervals and what the rate brings in meanwhile, at most
+//     the burst. It counts as a node until its heartbeat runs out.
 //
 // # Load on the server
 //

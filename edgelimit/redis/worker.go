@@ -182,6 +182,7 @@ func (n *Node) settle(calls []call, now time.Time) {
 	for i := range calls {
 		c := &calls[i]
 		if c.err != nil {
+			c.zone.table.Unanswered(c.ask.Key)
 			failed = c.err
 			sum.Errors++
 			continue

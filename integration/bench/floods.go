@@ -70,15 +70,19 @@ func runFlood(ctx context.Context, b *bench) error {
 	if n := f.unexpected.Load(); n > 0 {
 		return fmt.Errorf("%d responses were neither 200 nor 429", n)
 	}
-	growth := float64(use.resident-base.resident) / float64(base.resident)
-	b.table.add(finding{
-		what: "RSS growth", measured: fmt.Sprintf("%+.1f %%", growth*100),
-		target: fmt.Sprintf("<= %.0f %%", mostFloodGrowth*100), reached: growth <= mostGrowth,
-		beside: fmt.Sprintf("%d clients, %d requests in %s; %s after %d clients, now %s, peak %s", f.fresh.Load(), done.requests, seconds(done.time),
-			mebibytes(base.resident), floodWarm, mebibytes(use.resident), mebibytes(use.peak)),
-	})
+	b.table.addGrowth(base.resident, use.resident, fmt.Sprintf("%d clients, %d requests in %s; %s after %d clients, now %s, peak %s",
+		f.fresh.Load(), done.requests, seconds(done.time), mebibytes(base.resident), floodWarm, mebibytes(use.resident), mebibytes(use.peak)))
 	b.table.addFlood(&f, time.Since(start))
 	return nil
+}
+
+// addGrowth judges the memory, in bytes, before and after a flood.
+func (t *table) addGrowth(before, after int64, beside string) {
+	growth := float64(after-before) / float64(before)
+	t.add(finding{
+		what: "RSS growth", measured: fmt.Sprintf("%+.1f %%", growth*100),
+		target: fmt.Sprintf("<= %.0f %%", mostFloodGrowth*100), reached: growth <= mostFloodGrowth, beside: beside,
+	})
 }
 
 // addSlots tells what the zone takes for each client.

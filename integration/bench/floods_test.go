@@ -63,6 +63,16 @@ func TestFloodIsJudged(t *testing.T) {
 	}
 }
 
+func TestFloodGrowthIsJudged(t *testing.T) {
+	const before = 100 << 20
+	line := func(tenths int64) string {
+		return tableLines(func(tab *table) { tab.addGrowth(before, before+before/1000*tenths, "") })[0]
+	}
+	require.Contains(t, line(-10), " ok ")
+	require.Contains(t, line(50), " ok ")
+	require.Contains(t, line(51), " MISS ")
+}
+
 func TestFloodCounts(t *testing.T) {
 	var f flood
 	f.count(0, http.StatusOK)

@@ -97,7 +97,7 @@ func (t *table) addStep(o *overload, i int, got tally) {
 	if s.load <= 1 {
 		t.add(finding{
 			what: "refused, " + s.name, measured: fmt.Sprintf("%d of %d", got.sent-got.served, got.sent),
-			target: "none", reached: got.sent == got.served,
+			target: "none", reached: got.sent == got.served && got.sent > 0,
 			beside: fmt.Sprintf("%d given up or failed", got.failed),
 		})
 	} else {

@@ -57,13 +57,18 @@ func (c *cluster) overshoot(ctx context.Context, b *bench, length time.Duration,
 		is   func(int) bool
 	}{{"hot", func(n int) bool { return n < hotKeys }}, {"cold", func(n int) bool { return n >= hotKeys }}} {
 		e := excessOf(grants, clusterQuota, 0, class.is)
-		b.table.add(finding{
-			what: class.name + " keys", measured: fmt.Sprintf("%.2fx, worst key %.2fx", e.all, e.worst),
-			target: fmt.Sprintf("<= %.2fx of the limit", mostOvershoot), reached: e.all > 0 && e.all <= mostOvershoot && failed == 0,
-			beside: fmt.Sprintf("asked for %.2fx in %s, %d failed", e.asked, length, failed),
-		})
+		b.table.addOvershoot(class.name, e, failed, length)
 	}
 	return nil
+}
+
+// addOvershoot judges the key of a class that got the most.
+func (t *table) addOvershoot(class string, e excess, failed int, length time.Duration) {
+	t.add(finding{
+		what: class + " keys", measured: fmt.Sprintf("worst key %.2fx, all %.2fx", e.worst, e.all),
+		target: fmt.Sprintf("<= %.2fx of the limit", mostOvershoot), reached: e.worst > 0 && e.worst <= mostOvershoot && failed == 0,
+		beside: fmt.Sprintf("asked for %.2fx in %s, %d failed", e.asked, length, failed),
+	})
 }
 
 // outage kills the shared server under load and starts it again.

@@ -45,3 +45,13 @@ func TestOutageIsJudged(t *testing.T) {
 	require.Contains(t, lines(first+1, second-1)[0], " MISS ")
 	require.Contains(t, lines(first, second+1)[1], " MISS ")
 }
+
+func TestOvershootIsJudged(t *testing.T) {
+	line := func(e excess, failed int) string {
+		return tableLines(func(tab *table) { tab.addOvershoot("hot", e, failed, time.Minute) })[0]
+	}
+	require.Contains(t, line(excess{all: 1, worst: 1.1}, 0), " ok ")
+	require.Contains(t, line(excess{all: 1, worst: 1.11}, 0), " MISS ")
+	require.Contains(t, line(excess{all: 1, worst: 1}, 1), " MISS ")
+	require.Contains(t, line(excess{}, 0), " MISS ")
+}

@@ -41,11 +41,13 @@ type App struct {
 	// it. Default: none.
 	Redis *Redis `json:"redis,omitempty"`
 
-	ctx     caddy.Context
-	events  *caddyevents.App
-	onStart []func() error
-	claims  map[string]string
-	asks    map[*reverseproxy.Handler]*asking // see Asks
+	ctx      caddy.Context
+	events   *caddyevents.App
+	ready    chan struct{} // closed when all apps have started, or this one was stopped
+	getReady func()
+	onStart  []func() error
+	claims   map[string]string
+	asks     map[*reverseproxy.Handler]*asking // see Asks
 	// checkOnce reads the routes.
 	checkOnce func() error
 }
@@ -113,7 +115,10 @@ func (a *App) Start() error {
 // The config may be one that was rejected after its start, by an app that
 // started later. The one before it runs on then, and its functions given to
 // OnStart are called again.
-func (a *App) Stop() error { return live.stop(a) }
+func (a *App) Stop() error {
+	defer a.getReady() // nobody is to wait for a config that has ended
+	return live.stop(a)
+}
 
 // Claim notes how a feature defines something that all its handlers of a config
 // share by name, such as the zone of a limit. It fails when it was defined

@@ -22,6 +22,7 @@ var live []int64
 // user is an app that uses the edge app as features do.
 type user struct {
 	Fail bool `json:"fail,omitempty"`
+	Tell int  `json:"tell,omitempty"` // the number of an event to emit
 }
 
 func (user) CaddyModule() caddy.ModuleInfo {
@@ -46,8 +47,14 @@ func (u *user) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-func (*user) Start() error { return nil }
-func (*user) Stop() error  { return nil }
+func (u *user) Start() error {
+	if u.Tell > 0 {
+		edgeapp.Emit("edgeapp_probed", map[string]any{"n": u.Tell})
+	}
+	return nil
+}
+
+func (*user) Stop() error { return nil }
 
 func TestOnStartRunsForLiveConfigsOnly(t *testing.T) {
 	live = nil

@@ -1,6 +1,7 @@
 package edgeapp
 
 import (
+	"context"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -82,17 +83,41 @@ func (e event) emit() {
 			caddy.Log().Named("edge").Error("the handler of an event panicked", zap.String("event", e.name), zap.Any("panic", p))
 		}
 	}()
-	if a := live.running.Load(); a != nil {
-		a.events.Emit(a.ctx, e.name, e.data)
+	for {
+		a := live.running.Load()
+		if a == nil {
+			return
+		}
+		// Apps start in no particular order, and the events app takes its handlers in
+		// when it starts: nobody may emit meanwhile.
+		<-a.ready
+		if a == live.running.Load() { // it was not rejected
+			a.events.Emit(a.ctx, e.name, e.data)
+			return
+		}
 	}
 }
 
-// loadEvents finds the app that events are emitted through.
+// loadEvents finds the app that events are emitted through, and has ready closed
+// when all apps have started.
 func (a *App) loadEvents() error {
 	app, err := a.ctx.App("events")
 	if err != nil {
 		return err
 	}
 	a.events = app.(*caddyevents.App)
+	a.ready = make(chan struct{})
+	a.getReady = sync.OnceFunc(func() { close(a.ready) })
+	return a.events.On("started", allStarted{a.getReady})
+}
+
+// allStarted is called with the event that Caddy emits when all apps have started.
+type allStarted struct{ then func() }
+
+// Handle implements caddyevents.Handler.
+func (s allStarted) Handle(context.Context, caddy.Event) error {
+	s.then()
 	return nil
 }
+
+var _ caddyevents.Handler = allStarted{}

@@ -2,6 +2,7 @@ package edgeapp_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -82,6 +83,41 @@ func TestEmitWaitsForNoHandler(t *testing.T) {
 		require.Equal(t, i, n)
 	}
 	goleak.VerifyNone(t, leaks)
+}
+
+// TestEmitWhileAppsStart: an event that comes while a config takes the place of
+// another one is neither lost nor in the way of the events app, which starts before
+// or after.
+func TestEmitWhileAppsStart(t *testing.T) {
+	probe.gate, probe.begun, probe.seen = make(chan struct{}), make(chan struct{}), nil
+	close(probe.gate)
+	load := func(user, more string) error {
+		return reloadtest.Load(t, `{"apps": {"edge": {}, "edgeapp_user": {`+user+`}`+more+`, "events": {"subscriptions": [
+			{"events": ["edgeapp_probed"], "handlers": [{"handler": "edgeapp_probe"}]}
+		]}}}`)
+	}
+	require.NoError(t, load("", ""))
+	var want []int
+	for n := 2; n < 40; n += 2 {
+		require.NoError(t, load(fmt.Sprintf(`"tell": %d`, n), ""))
+		want = append(want, n)
+	}
+	require.Eventually(t, func() bool {
+		probe.Lock()
+		defer probe.Unlock()
+		return len(probe.seen) == len(want)
+	}, 30*time.Second, time.Millisecond)
+	require.Equal(t, want, probe.seen)
+	// A config that is rejected keeps nobody waiting.
+	for range 10 {
+		require.Error(t, load(`"tell": 50`, `, "edgeapp_late": {}`))
+	}
+	edgeapp.Emit("edgeapp_probed", map[string]any{"n": 100})
+	require.Eventually(t, func() bool {
+		probe.Lock()
+		defer probe.Unlock()
+		return probe.seen[len(probe.seen)-1] == 100
+	}, 30*time.Second, time.Millisecond)
 }
 
 func droppedEvents(t *testing.T) float64 {
