@@ -22,7 +22,7 @@ Usage: ./xcaddy.sh COMMAND
   test  Builds, vets, lints, and runs all tests with the race detector.
   bench [-short] [NAME]...
         Runs benchmarks of the whole server: those of a group (cache, limit, breaker),
-        or by name, or all.
+        single ones by name (hit-1k), or all. bench -h lists them.
   conformance [-o DIR] SUITE_DIR
         Runs the suite of a checkout of http-tests/cache-tests, whose npm
         packages are installed, and fails when fewer tests pass than must.
