@@ -3,6 +3,7 @@ package edgewaf
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -43,7 +44,8 @@ type Guard struct {
 	Access
 
 	// Methods are those that are allowed. Default: GET, HEAD, POST, PUT, PATCH, DELETE
-	// and OPTIONS. WebSockets over HTTP/2 and HTTP/3 count as GET.
+	// and OPTIONS. WebSockets over HTTP/2 and HTTP/3 count as GET. PURGE need not be
+	// named: it is allowed for the clients that an edge_cache behind the guard names.
 	Methods []string `json:"methods,omitempty"`
 
 	// MaxFields is how many header fields a request may have, at least 1. Default: 128.
@@ -118,6 +120,8 @@ type Guard struct {
 	lists   []*poolref.Ref[*watch]
 	ref     *poolref.Ref[*guardState]
 	state   *guardState
+	app     *edgeapp.App
+	purgers *atomic.Pointer[[]netip.Prefix] // nothing in it: the app has not told yet, or can't see the guard
 	logger  *zap.Logger
 }
 
@@ -150,6 +154,7 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	g.app, g.purgers = app, new(atomic.Pointer[[]netip.Prefix])
 	if err := g.provisionOptions(); err != nil {
 		return err
 	}
@@ -220,4 +225,5 @@ var (
 	_ caddy.Provisioner           = (*Guard)(nil)
 	_ caddy.CleanerUpper          = (*Guard)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Guard)(nil)
+	_ edgeapp.GuardNode           = (*Guard)(nil)
 )

@@ -49,7 +49,7 @@ func (v *visit) inspectMethod() check {
 		if v.fails(checkConnect) {
 			return checkConnect
 		}
-	case !g.methods[method] && v.fails(checkMethod):
+	case !g.methods[method] && !v.purges() && v.fails(checkMethod):
 		return checkMethod
 	}
 	if r.ProtoMajor == 1 && wantsH2C(r.Header["Upgrade"]) && v.fails(checkH2C) {
