@@ -98,7 +98,7 @@ func (fe *fetch) respond(code int, now time.Time) {
 	h, f := fe.h, fe.flight
 	v := h.decide(fe.policy, &fe.req, &fe.target, code, fe.header, fe.asked, now)
 	if code == statusClientGone && fe.request.Context().Err() != nil {
-		v.reason = reasonDisconnect // the proxy's own word for a cancelled fetch
+		v.store, v.shared, v.reason = false, false, reasonDisconnect // the proxy's own word for a cancelled fetch
 	}
 	if fe.empty {
 		v.store, v.shared, v.reason = false, false, reasonNothing

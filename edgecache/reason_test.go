@@ -89,7 +89,6 @@ func TestEachDecisionIsCounted(t *testing.T) {
 			{"in place of a failure", "/a", "", 503, nil, 200 * time.Second, "edge; fwd=stale; fwd-status=503; ttl=-140; detail=stale-if-error", []string{"stale", "stale-if-error"}},
 			{"not stored", "/b", "Cache-Control: private", 200, nil, 0, "edge; fwd=uri-miss; detail=private", []string{"private"}},
 			{"not stored, by the handler's rule", "/c.css", "Cache-Control: max-age=1\nContent-Type: text/html", 200, nil, 0, "edge; fwd=uri-miss; detail=content-type-mismatch", []string{"content-type-mismatch"}},
-			{"an origin's own 499", "/d", "Cache-Control: max-age=60", 499, nil, 0, "edge; fwd=uri-miss; detail=status", []string{"status"}},
 			{"cookie", "/a", "", 200, []string{"Cookie: session=1"}, 0, "edge; fwd=bypass; detail=cookie", []string{"cookie"}},
 			{"rule", "/rule", "", 200, nil, 0, "edge; fwd=bypass; detail=rule", []string{"rule"}},
 			{"only if cached", "/e", "", 200, []string{"Cache-Control: only-if-cached"}, 0, "edge; fwd=request", []string{"only-if-cached"}},
@@ -130,22 +129,6 @@ func TestReasonsInPlaceholders(t *testing.T) {
 			require.True(t, ok)
 			require.Equal(t, want, got, "%s of %+v", key, test.s)
 		}
-	}
-}
-
-// TestNo499IsStored: whether it is the proxy's word for a client that has gone, or an
-// origin's.
-func TestNo499IsStored(t *testing.T) {
-	for _, config := range []string{`{}`, `{"collapse": {"off": true}}`, `{"negative_ttl": {"499": "1h"}}`} {
-		n := 0
-		g, cleanup := newRig(t, config, answering(&n, 499, "gone", "Cache-Control: public, max-age=60"))
-		for range 3 {
-			got := g.get("http://example.com/")
-			require.Equal(t, 499, got.Code)
-			require.Equal(t, "edge; fwd=uri-miss; detail=status", got.cacheStatus())
-		}
-		require.Equal(t, 3, n)
-		cleanup()
 	}
 }
 

@@ -170,9 +170,10 @@ func writeChunks(w http.ResponseWriter, r *http.Request, chunks [][]byte) {
 				return
 			}
 			c = c[n:]
-			if time.Since(start) >= fastWrite {
+			switch {
+			case time.Since(start) >= fastWrite:
 				size = minWrite
-			} else {
+			case n == size: // the rest of a chunk says nothing about larger pieces
 				size = min(size*4, maxWrite)
 			}
 		}

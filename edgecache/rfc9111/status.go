@@ -28,20 +28,16 @@ func understoodStatus(status int) bool {
 	return false
 }
 
-// statusClientGone is no status of any RFC.
-const statusClientGone = 499
-
 // unstorableStatus says that a response of this status is never stored: it must
 // not be (RFC 6585: 428, 429, 431, 511), it is not a final response, or it is
-// about fields of one request or about one connection, which are not in the key. 499
-// is what servers call a client that has gone.
+// about fields of one request or about one connection, which are not in the key.
 func unstorableStatus(status int) bool {
 	switch status {
 	case http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusPreconditionFailed,
 		http.StatusRequestedRangeNotSatisfiable, http.StatusExpectationFailed,
 		http.StatusMisdirectedRequest, http.StatusTooEarly, http.StatusUpgradeRequired,
 		http.StatusPreconditionRequired, http.StatusTooManyRequests,
-		http.StatusRequestHeaderFieldsTooLarge, http.StatusNetworkAuthenticationRequired, statusClientGone:
+		http.StatusRequestHeaderFieldsTooLarge, http.StatusNetworkAuthenticationRequired:
 		return true
 	}
 	return status < 200 || status > 599

@@ -188,7 +188,7 @@ func TestStorableStatus(t *testing.T) {
 	o := &Options{Heuristic: 0.1, TTL: time.Minute}
 	byDefault := map[int]bool{200: true, 203: true, 204: true, 300: true, 301: true, 308: true}
 	never := map[int]bool{206: true, 304: true, 407: true, 408: true, 412: true, 416: true, 417: true, 421: true, 425: true,
-		426: true, 428: true, 429: true, 431: true, 499: true, 511: true}
+		426: true, 428: true, 429: true, 431: true, 511: true}
 	for status := 200; status < 600; status++ {
 		explicit := o.Storable(get(), answer(status, "Cache-Control: max-age=60"))
 		require.Equal(t, !never[status], explicit.Store, status)
