@@ -18,11 +18,12 @@ Usage: ./xcaddy.sh COMMAND
         Builds the binary, ./caddy unless FILE is given, with more modules.
   run [CADDYFILE]
         Builds and runs a Caddyfile, or the demo on ports 8080 and 8443 of
-        loopback.
+        loopback, its origin on 8090, the admin endpoint on 2019. Others are
+        EDGE_HTTP_PORT, EDGE_HTTPS_PORT, EDGE_ORIGIN_PORT and CADDY_ADMIN.
   test  Builds, vets, lints, and runs all tests with the race detector.
   bench [-short] [NAME]...
         Runs benchmarks of the whole server: those of a group (cache, limit, breaker),
-        or by name, or all.
+        single ones by name (hit-1k), or all. bench -h lists them.
   conformance [-o DIR] SUITE_DIR
         Runs the suite of a checkout of http-tests/cache-tests, whose npm
         packages are installed, and fails when fewer tests pass than must.
@@ -119,7 +120,7 @@ build_with_xcaddy() {
 # own that names what goes in. That costs no more than building cmd/caddy, and the
 # binary reports the same modules as one made by xcaddy.
 build_with_go() {
-	local output=$1 with path version replacement
+	local output=$1 with path version replacement given
 	local imports=("$module") gets=() edits=("-replace=$module=$root" "-require=$module@v0.0.0")
 	shift
 	for with in "$@"; do
@@ -131,7 +132,8 @@ build_with_go() {
 		[[ -n $path ]] || die "--with needs a module"
 		imports+=("$path")
 		if [[ -n $replacement ]]; then
-			[[ $replacement != .* ]] || replacement=$(cd -- "$replacement" && pwd) || die "--with $path: no directory ${with#*=}"
+			given=$replacement
+			[[ $replacement != .* ]] || replacement=$(cd -- "$replacement" 2>/dev/null && pwd) || die "--with $path: no directory $given"
 			edits+=("-replace=$path=$replacement")
 			[[ -n $version ]] || edits+=("-require=$path@v0.0.0")
 		fi
@@ -198,8 +200,10 @@ cmd_run() {
 	local file=${1:-$root/caddyfile/demo/Caddyfile} cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/caddy-edge port
 	[[ -f $file ]] || die "run: no file $file"
 	if (($# == 0)); then
-		for port in 2019 8080 8090 8443; do
-			! is_open "$port" || die "port $port is in use: stop what listens there, or run a Caddyfile of your own"
+		export EDGE_HTTP_PORT=${EDGE_HTTP_PORT:-8080} EDGE_HTTPS_PORT=${EDGE_HTTPS_PORT:-8443} EDGE_ORIGIN_PORT=${EDGE_ORIGIN_PORT:-8090}
+		export CADDY_ADMIN=${CADDY_ADMIN:-localhost:2019}
+		for port in "${CADDY_ADMIN##*:}" "$EDGE_HTTP_PORT" "$EDGE_ORIGIN_PORT" "$EDGE_HTTPS_PORT"; do
+			! is_open "$port" || die "port $port is in use: stop what listens there, name other ports (see ./xcaddy.sh help), or run a Caddyfile of your own"
 		done
 		export XDG_DATA_HOME=$cache/demo XDG_CONFIG_HOME=$cache/demo
 		export EDGE_DEMO=$root/caddyfile/demo
@@ -223,11 +227,17 @@ cmd_run() {
 
 # announce prints what to try as soon as process $1 serves the demo.
 announce() {
-	until is_open 8080; do
+	until is_open "$EDGE_HTTP_PORT"; do
 		kill -0 "$1" 2>/dev/null || return 0
 		sleep 0.1
 	done
-	cat "$root/caddyfile/demo/welcome.txt"
+	local text
+	text=$(<"$root/caddyfile/demo/welcome.txt")
+	text=${text//'{http}'/"$EDGE_HTTP_PORT"}
+	text=${text//'{https}'/"$EDGE_HTTPS_PORT"}
+	text=${text//'{origin}'/"$EDGE_ORIGIN_PORT"}
+	text=${text//'{admin}'/"$CADDY_ADMIN"}
+	printf '%s\n\n' "$text"
 }
 
 cmd_test() {

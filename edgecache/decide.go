@@ -19,7 +19,7 @@ import (
 type verdict struct {
 	store     bool
 	shared    bool   // others than the one who asked may use it
-	reason    string // why not stored; "" when stored
+	reason    reason // why not stored, or where the lifetime of what is stored comes from
 	freshness rfc9111.Freshness
 	header    http.Header // the fields that are stored
 	vary      []string
@@ -31,21 +31,6 @@ type verdict struct {
 // ownField is this cache's targeted field (RFC 9213): it is for nobody else.
 const ownField = "Edge-Cache-Control"
 
-// The reasons that are the handler's own; the others are rfc9111.Reason.
-const (
-	reasonTooLarge   = "too-large"
-	reasonTrailer    = "trailer"
-	reasonVaryLimit  = "vary-limit"
-	reasonMismatch   = "content-type-mismatch"
-	reasonStream     = "event-stream"
-	reasonTagLimit   = "tag-limit"
-	reasonScheme     = "scheme-redirect"
-	reasonNothing    = "no-response"
-	reasonPartly     = "conditional-request"
-	reasonDisconnect = "client-closed"
-	reasonBadLength  = "bad-length"
-)
-
 // decide says what to do with a response to req. It does not keep hd.
 func (h *Handler) decide(policy *rfc9111.Options, req *rfc9111.Request, t *target, code int, hd http.Header, asked, now time.Time) verdict {
 	d := policy.Storable(req, &rfc9111.Response{Status: code, Header: hd, RequestTime: asked, ResponseTime: now})
@@ -54,7 +39,7 @@ func (h *Handler) decide(policy *rfc9111.Options, req *rfc9111.Request, t *targe
 
 // judge adds the handler's own conditions to what the policy decided.
 func (h *Handler) judge(d rfc9111.StoreDecision, policy *rfc9111.Options, req *rfc9111.Request, t *target, hd http.Header, now time.Time) verdict {
-	v := verdict{length: -1, freshness: d.Freshness}
+	v := verdict{length: -1, freshness: d.Freshness, reason: reason(d.Reason)}
 	badLength := false
 	if cl, ok := hd["Content-Length"]; ok {
 		n, err := strconv.ParseInt(cl[0], 10, 64)
@@ -64,7 +49,6 @@ func (h *Handler) judge(d rfc9111.StoreDecision, policy *rfc9111.Options, req *r
 	}
 	v.onlyThis = d.OnlyThis(req)
 	if !d.Store {
-		v.reason = d.Reason.String()
 		return v
 	}
 	vary, _ := rfc9111.ParseVary(hd["Vary"])
@@ -90,10 +74,10 @@ func (h *Handler) judge(d rfc9111.StoreDecision, policy *rfc9111.Options, req *r
 	case len(vary) > maxVaryNames:
 		v.reason = reasonVaryLimit
 	case slices.ContainsFunc(vary, func(name string) bool { return h.unseen(name, t) }):
-		v.reason = rfc9111.ReasonVaryStar.String()
+		v.reason = reasonStar
 	case h.armor && t.mismatches(hd.Get("Content-Type")):
 		v.reason = reasonMismatch
-	case strings.HasPrefix(hd.Get("Content-Type"), "text/event-stream") || caddyhttp.IsIncremental(hd):
+	case hasPrefixFold(hd.Get("Content-Type"), eventStream) || caddyhttp.IsIncremental(hd):
 		v.reason = reasonStream
 	case h.Key.IgnoreScheme && t.changesScheme(hd.Get("Location")):
 		v.reason = reasonScheme
@@ -113,6 +97,11 @@ func (h *Handler) judge(d rfc9111.StoreDecision, policy *rfc9111.Options, req *r
 	v.shared = !v.freshness.Flags.Has(rfc9111.FlagNoCache) &&
 		(v.freshness.FreshFor(now) > 0 || v.freshness.StaleWhileRevalidate > 0)
 	return v
+}
+
+// hasPrefixFold reports whether s begins with prefix in any case.
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // changesScheme reports whether a location is on the same host with the other

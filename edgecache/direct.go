@@ -14,8 +14,8 @@ import (
 )
 
 // pass sends a request straight to the next handler and only says so.
-func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, reason string) error {
-	s := status{forward: forwardBypass, detail: reason}
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, why reason) error {
+	s := status{forward: forwardBypass, reason: why}
 	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect {
 		h.metrics.count(s) // the connection may be taken over: nothing may stand between
 		return next.ServeHTTP(w, r)
@@ -134,12 +134,12 @@ func (x *exchange) direct() error {
 	defer t.close()
 	err := x.next.ServeHTTP(t, x.r)
 	if t.stale || err != nil && t.standsIn(codeOf(err)) {
-		s := status{result: ResultStale, forward: x.forward(), fwdStatus: t.code, detail: detailStale, front: x.front}
+		s := status{result: ResultStale, forward: x.forward(), fwdStatus: t.code, reason: reasonStandIn, reuse: x.reuse, front: x.front}
 		return h.serveObject(x.w, x.r, x.stored, s, time.Now())
 	}
 	if err != nil {
 		if !t.wrote {
-			h.reportOther(x.w, x.r, status{result: ResultError, forward: x.forward(), front: x.front})
+			h.reportOther(x.w, x.r, status{result: ResultError, forward: x.forward(), reuse: x.reuse, front: x.front})
 		}
 		return err
 	}
@@ -233,7 +233,7 @@ func (t *teeWriter) WriteHeader(code int) {
 		// The client's own conditions reach the origin here.
 		v.store, v.reason = false, reasonPartly
 	}
-	s := status{result: ResultMiss, forward: x.forward(), detail: v.reason, front: x.front}
+	s := status{result: ResultMiss, forward: x.forward(), reason: v.reason, reuse: x.reuse, front: x.front}
 	if v.store {
 		t.spool = newSpool(h.shared.memory, h.stallTimeout)
 		t.spool.keep(h.maxObjectSize, v.length)

@@ -29,6 +29,7 @@ type exchange struct {
 	primary string
 	class   string // kind of credentials that the request has, "" without
 	asked   bool   // the client's own directives want the origin
+	reuse   reason // why what is stored does not answer it
 	front   *front // set with the first fetch for this request
 
 	// As of the last look into the store.
@@ -59,12 +60,15 @@ func (x *exchange) run() error {
 		now := time.Now()
 		if attempt > 0 {
 			if !x.find() {
-				return h.pass(x.w, x.r, x.next, "key")
+				return h.pass(x.w, x.r, x.next, reasonKey)
 			}
+			x.reuse = noReason
 			if x.stored != nil {
 				fr := freshnessOf(x.stored)
-				if d := x.policy.Reuse(&x.req, &fr, now); d.Action != rfc9111.Revalidate {
-					return h.serveObject(x.w, x.r, x.stored, status{result: hitOrStale(&fr, now), collapsed: true, front: x.front}, now)
+				d := x.policy.Reuse(&x.req, &fr, now)
+				x.reuse = reason(d.Reason)
+				if d.Action != rfc9111.Revalidate {
+					return h.serveObject(x.w, x.r, x.stored, status{result: hitOrStale(&fr, now), reuse: x.reuse, collapsed: true, front: x.front}, now)
 				}
 			}
 		}
@@ -225,7 +229,7 @@ func (h *Handler) current(f *flight, key string) bool {
 // answer hands a flight's answer to the client.
 func (x *exchange) answer(f *flight, a *answer, reader *spoolReader, leads bool) error {
 	h := x.h
-	s := status{forward: x.forward(), collapsed: !leads, front: x.front}
+	s := status{forward: x.forward(), reuse: x.reuse, reason: a.reason, collapsed: !leads, front: x.front}
 	switch {
 	case a.err != nil:
 		addHeader(x.w.Header(), a.header)
@@ -236,11 +240,11 @@ func (x *exchange) answer(f *flight, a *answer, reader *spoolReader, leads bool)
 		s.fwdStatus = a.forward
 		s.result = ResultRevalidated
 		if a.stale {
-			s.result, s.detail = ResultStale, detailStale
+			s.result, s.reason = ResultStale, reasonStandIn
 		}
 		return h.serveObject(x.w, x.r, a.object, s, time.Now())
 	}
-	s.result, s.detail = ResultMiss, a.reason
+	s.result = ResultMiss
 	if a.stored {
 		s.result, s.hasTTL, s.ttl = ResultStore, true, a.fresh.TTL(time.Now())
 		if x.stored != nil {

@@ -77,7 +77,7 @@ func (fe *fetch) validated(now time.Time) {
 		f.attach()
 	}
 	h.flights.closeJoin(f, fe.primary, fe.key)
-	f.publish(&answer{object: o, shared: v.shared, forward: http.StatusNotModified})
+	f.publish(&answer{object: o, shared: v.shared, forward: http.StatusNotModified, reason: v.reason})
 }
 
 // refreshed decides about a stored response that the origin confirmed, and
@@ -97,7 +97,7 @@ func (h *Handler) refreshed(policy *rfc9111.Options, req *rfc9111.Request, t *ta
 func (fe *fetch) respond(code int, now time.Time) {
 	h, f := fe.h, fe.flight
 	v := h.decide(fe.policy, &fe.req, &fe.target, code, fe.header, fe.asked, now)
-	if code == 499 && fe.request.Context().Err() != nil {
+	if code == statusClientGone && fe.request.Context().Err() != nil {
 		v.store, v.shared, v.reason = false, false, reasonDisconnect // the proxy's own word for a cancelled fetch
 	}
 	if fe.empty {

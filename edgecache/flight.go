@@ -31,7 +31,7 @@ type answer struct {
 	tags    []string
 	key     string   // what the response is stored under
 	vary    []string // readers whose requests select another variant must not use it
-	reason  string   // why it is not stored
+	reason  reason   // why it is not stored, or where its lifetime comes from
 }
 
 // flight is one fetch and everybody who waits for it.

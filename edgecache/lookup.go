@@ -30,8 +30,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.serveOther(w, r, next)
 	}
 	now := time.Now()
-	if reason := h.passReason(r, now); reason != "" {
-		return h.pass(w, r, next, reason)
+	if why := h.passReason(r, now); why != noReason {
+		return h.pass(w, r, next, why)
 	}
 	policy := h.policy
 	if len(h.Rules) > 0 {
@@ -41,7 +41,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		if rule != nil {
 			if rule.Bypass {
-				return h.pass(w, r, next, "rule")
+				return h.pass(w, r, next, reasonRule)
 			}
 			policy = rule.policy
 		}
@@ -55,42 +55,42 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	primary, ok := h.keyer.append(sc.buf[:0], &t, r)
 	sc.buf = primary
 	if !ok || len(primary) > maxKeyLength {
-		return h.pass(w, r, next, "key")
+		return h.pass(w, r, next, reasonKey)
 	}
 	f := h.find(primary, r.Header)
 	if !f.ok {
-		return h.pass(w, r, next, "key")
+		return h.pass(w, r, next, reasonKey)
 	}
 	req := parseRequest(r)
-	asked := false
+	asked, reuse := false, noReason
 	if f.object != nil {
 		fr := freshnessOf(f.object)
 		d := policy.Reuse(&req, &fr, now)
 		if d.Forced && !h.forced.take(f.key, now, time.Second) {
-			d.Action = d.Unforced // somebody else's forced validation was a moment ago
+			d.Action, d.Reason = d.Unforced, d.UnforcedReason // somebody else's forced validation was a moment ago
 		}
-		asked = d.Unforced != rfc9111.Revalidate
+		asked, reuse = d.Unforced != rfc9111.Revalidate, reason(d.Reason)
 		switch d.Action {
 		case rfc9111.Serve:
 			f.object.Touch()
-			return h.serveObject(w, r, f.object, status{result: hitOrStale(&fr, now)}, now)
+			return h.serveObject(w, r, f.object, status{result: hitOrStale(&fr, now), reuse: reuse}, now)
 		case rfc9111.ServeStale:
 			f.object.Touch()
 			t.trusted = trusted(r)
 			front := h.refresh(r, next, policy, t, string(primary), f)
-			return h.serveObject(w, r, f.object, status{result: ResultStale, front: front}, now)
+			return h.serveObject(w, r, f.object, status{result: ResultStale, reuse: reuse, front: front}, now)
 		case rfc9111.Revalidate:
 		}
 	}
 	if req.Directives.OnlyIfCached {
-		h.reportOther(w, r, status{result: ResultOnlyIfCached, forward: forwardRequest})
+		h.reportOther(w, r, status{result: ResultOnlyIfCached, forward: forwardRequest, reuse: reasonCached})
 		// Not an error: a client could fill the error log with it.
 		w.WriteHeader(http.StatusGatewayTimeout)
 		return nil
 	}
 	t.trusted = trusted(r)
 	return h.fetch(&exchange{
-		h: h, w: w, r: r, next: next, policy: policy, req: req, target: t, class: credentials(r.Header), asked: asked,
+		h: h, w: w, r: r, next: next, policy: policy, req: req, target: t, class: credentials(r.Header), asked: asked, reuse: reuse,
 		primary: string(primary), key: string(f.key), names: f.names, stored: f.object,
 	})
 }

@@ -29,6 +29,7 @@ var collectors = sync.OnceValue(func() *metricSet {
 	}
 	m := &metricSet{
 		requests:  prometheus.NewCounterVec(prometheus.CounterOpts(opts("requests_total", "Requests by what the cache did with them.")), []string{"result"}),
+		reasons:   prometheus.NewCounterVec(prometheus.CounterOpts(opts("reasons_total", "Decisions by their reason.")), []string{"reason"}),
 		collapsed: prometheus.NewCounter(prometheus.CounterOpts(opts("collapsed_total", "Requests that used the fetch of another request."))),
 		stores:    prometheus.NewCounter(prometheus.CounterOpts(opts("stores_total", "Responses stored."))),
 		full:      prometheus.NewCounter(prometheus.CounterOpts(opts("store_full_total", "Responses not stored for lack of memory."))),
@@ -46,7 +47,7 @@ var collectors = sync.OnceValue(func() *metricSet {
 })
 
 type metricSet struct {
-	requests                        *prometheus.CounterVec
+	requests, reasons               *prometheus.CounterVec
 	collapsed, stores, full, purges prometheus.Counter
 	gauges                          []prometheus.Collector
 }
@@ -55,11 +56,12 @@ type metricSet struct {
 type recorder struct {
 	set     *metricSet
 	results [results]prometheus.Counter
+	reasons [reasonsEnd]prometheus.Counter // nil for what is no reason
 }
 
 func newRecorder(ctx caddy.Context) (*recorder, error) {
 	m := collectors()
-	all := append([]prometheus.Collector{m.requests, m.collapsed, m.stores, m.full, m.purges}, m.gauges...)
+	all := append([]prometheus.Collector{m.requests, m.reasons, m.collapsed, m.stores, m.full, m.purges}, m.gauges...)
 	if err := promreg.Register(ctx.GetMetricsRegistry(), all...); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
@@ -67,11 +69,19 @@ func newRecorder(ctx caddy.Context) (*recorder, error) {
 	for i := range r.results {
 		r.results[i] = m.requests.WithLabelValues(Result(i).String())
 	}
+	for _, why := range reasons() {
+		r.reasons[why] = m.reasons.WithLabelValues(why.String())
+	}
 	return r, nil
 }
 
 func (r *recorder) count(s status) {
 	r.results[s.result].Inc()
+	for _, why := range [...]reason{s.reuse, s.reason} {
+		if c := r.reasons[why]; c != nil {
+			c.Inc()
+		}
+	}
 	if s.collapsed {
 		r.set.collapsed.Inc()
 	}

@@ -152,7 +152,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // EdgeCacheNode lets the edge app find the handler when it checks the routes.
 func (h *Handler) EdgeCacheNode() edgeapp.CacheInfo {
-	return edgeapp.CacheInfo{Namespace: h.Namespace, Key: edgeapp.CacheKey{
+	return edgeapp.CacheInfo{Namespace: h.Namespace, PurgeAllow: h.purgeAllow, Key: edgeapp.CacheKey{
 		Headers: h.Key.Headers, Cookies: h.Key.Cookies, Values: h.Key.Values,
 		IgnoreHost: h.Key.IgnoreHost, IgnoreScheme: h.Key.IgnoreScheme,
 		Parameter: h.keyer.query.parameter(), Forwards: h.forwards,

@@ -90,33 +90,52 @@ func (h *Handler) scrub(hd http.Header, fromTrusted bool) {
 	}
 }
 
-// passReason returns why a GET or HEAD request never meets the cache, or "".
-func (h *Handler) passReason(r *http.Request, now time.Time) string {
+// passReason returns why a GET or HEAD request never meets the cache, or noReason.
+func (h *Handler) passReason(r *http.Request, now time.Time) reason {
 	hd := r.Header
 	switch {
 	case r.Host == "":
-		return "host"
+		return reasonHost
 	case hasContent(r):
-		return "request-body"
+		return reasonContent
 	case len(hd["Upgrade"]) > 0:
-		return "upgrade"
+		return reasonUpgrade
 	case len(hd["Connection"]) > 0 && nominates(hd["Connection"]):
-		return "connection"
+		return reasonConnection
 	case !h.devUntil.IsZero() && now.Before(h.devUntil):
-		return "development"
+		return reasonDevelopment
 	case len(h.BypassCookies) > 0 && h.bypassesCookie(r):
-		return "cookie"
-	}
-	if slices.Contains(hd["Accept"], "text/event-stream") {
-		return "event-stream"
+		return reasonCookie
+	case wantsEvents(hd["Accept"]):
+		return reasonStream
 	}
 	if _, ok := hd["Incremental"]; ok && caddyhttp.IsIncremental(hd) {
-		return "incremental"
+		return reasonIncremental
 	}
 	if ct := hd["Content-Type"]; len(ct) > 0 && strings.HasPrefix(ct[0], "application/grpc") {
-		return "grpc"
+		return reasonGRPC
 	}
-	return ""
+	return noReason
+}
+
+// eventStream is the media type of server-sent events.
+const eventStream = "text/event-stream"
+
+// wantsEvents reports whether Accept names server-sent events, be it among others: what
+// comes may be a stream that never ends.
+func wantsEvents(accept []string) bool {
+	for _, line := range accept {
+		if strings.IndexByte(line, '-') < 0 {
+			continue // as most lines of browsers
+		}
+		for member := range strings.SplitSeq(line, ",") {
+			media, _, _ := strings.Cut(member, ";")
+			if strings.EqualFold(strings.Trim(media, " \t"), eventStream) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // nominates reports whether Connection names fields beyond those that a fetch

@@ -170,9 +170,10 @@ func writeChunks(w http.ResponseWriter, r *http.Request, chunks [][]byte) {
 				return
 			}
 			c = c[n:]
-			if time.Since(start) >= fastWrite {
+			switch {
+			case time.Since(start) >= fastWrite:
 				size = minWrite
-			} else {
+			case n == size: // the rest of a chunk says nothing about larger pieces
 				size = min(size*4, maxWrite)
 			}
 		}
@@ -211,8 +212,13 @@ func (h *Handler) report(p *reply, hd http.Header, text []byte, r *http.Request)
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && srv.Logs != nil {
 		if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 			extra.Set(zap.String("edge_cache", p.status.result.String()))
-			if p.status.detail != "" {
-				extra.Set(zap.String("edge_cache_detail", p.status.detail))
+			for _, f := range [...]struct {
+				name string
+				why  reason
+			}{{"edge_cache_detail", p.status.detail()}, {"edge_cache_reason", p.status.reuse}, {"edge_cache_source", p.status.source()}} {
+				if f.why != noReason {
+					extra.Set(zap.String(f.name, f.why.String()))
+				}
 			}
 			if p.status.age >= 0 {
 				extra.Set(zap.Int64("edge_cache_age", p.status.age))

@@ -28,9 +28,13 @@ type shared struct {
 	// reloaded often.
 	variants *variants
 	growth   heapGrowth
-	wake     chan struct{}
-	stop     chan struct{}
-	gone     sync.WaitGroup
+
+	charging sync.Mutex
+	charged  int64 // bytes that are charged for purges
+
+	wake chan struct{}
+	stop chan struct{}
+	gone sync.WaitGroup
 }
 
 // When the lurker goes through the store to free what purges hit: a while after
@@ -41,11 +45,13 @@ const (
 )
 
 func newShared() (*shared, error) {
+	m := memory.New(edgeapp.DefaultMemory)
 	s := &shared{
-		memory: memory.New(edgeapp.DefaultMemory),
-		purges: purge.New(), variants: newVariants(),
-		wake: make(chan struct{}, 1),
-		stop: make(chan struct{}),
+		memory:   m,
+		purges:   purge.New(),
+		variants: newVariants(func() int64 { return variantLimit(m.Ledger().Budget()) }, m.ChargeIndex),
+		wake:     make(chan struct{}, 1),
+		stop:     make(chan struct{}),
 	}
 	s.gone.Go(s.lurk)
 	return s, nil
@@ -65,11 +71,22 @@ var _ caddy.Destructor = (*shared)(nil)
 // purge adds purges; it takes no longer when more is stored.
 func (s *shared) purge(ps ...purge.Purge) {
 	s.purges.Add(ps...)
+	s.chargePurges()
 	if s.purges.Outstanding() >= lurkerPending {
 		select {
 		case s.wake <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// chargePurges brings what is charged for the purges up to date.
+func (s *shared) chargePurges() {
+	s.charging.Lock()
+	defer s.charging.Unlock()
+	if more := s.purges.Bytes() - s.charged; more != 0 {
+		s.charged += more
+		s.memory.ChargeIndex(more)
 	}
 }
 
@@ -96,6 +113,7 @@ func (s *shared) sweep() {
 		func(yield func(*object.Object) bool) { s.memory.Range(yield) },
 		func(o *object.Object) { s.memory.Drop(o) },
 	)
+	s.chargePurges()
 }
 
 // lookup returns the stored response with a key that no purge hit.

@@ -27,6 +27,7 @@ var errBehind = errors.New("body is no longer there")
 // memoryBudget is what a spool charges its bytes to.
 type memoryBudget interface {
 	Reserve(n int64) bool
+	Charge(n int64)
 	Release(n int64)
 }
 
@@ -137,6 +138,9 @@ func (s *spool) appendLocked(p []byte) int {
 		}
 		s.chunks = append(s.chunks, make([]byte, 0, n))
 		last++
+		if s.window > 0 {
+			s.chargeLocked(s.heldLocked())
+		}
 	}
 	c := s.chunks[last]
 	n := min(len(p), cap(c)-len(c))
@@ -170,6 +174,16 @@ func (s *spool) shrinkLocked() {
 		s.window = smallWindow
 		s.reserved += smallWindow
 	}
+	s.chargeLocked(s.window)
+}
+
+// chargeLocked sees to it that n bytes are charged: a window is needed whether there is
+// room or not.
+func (s *spool) chargeLocked(n int64) {
+	if more := n - s.reserved; more > 0 {
+		s.budget.Charge(more)
+		s.reserved += more
+	}
 }
 
 // becomeWindowLocked gives up keeping the body whole.
@@ -181,6 +195,7 @@ func (s *spool) becomeWindowLocked() func() {
 		s.window = bigWindow
 		s.reserved += more
 	}
+	s.chargeLocked(s.window)
 	s.trimLocked()
 	lost := s.onLost
 	s.onLost = nil

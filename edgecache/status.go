@@ -41,7 +41,8 @@ type status struct {
 	fwdStatus int    // status of the origin's reply when it is not the one sent
 	ttl       int64  // seconds of freshness left; negative when stale
 	age       int64  // seconds, -1 when the response is not from the store
-	detail    string // reason, a stable string
+	reuse     reason // why a stored response is used or not; none when there is none
+	reason    reason // why the request passes or its response is not stored; else where the lifetime comes from
 	front     *front // where the placeholders are, when a fetch runs for the request
 }
 
@@ -56,8 +57,22 @@ const (
 	forwardPartial = "partial"
 )
 
-// detailStale is the detail of a stale response in place of a failure.
-const detailStale = "stale-if-error"
+// detail returns the reason that is told beside the result: that of a "no", and of a stale
+// response in place of a failure.
+func (s *status) detail() reason {
+	if s.source() != noReason || s.result == ResultRevalidated {
+		return noReason
+	}
+	return s.reason
+}
+
+// source returns where the lifetime of what is being stored comes from.
+func (s *status) source() reason {
+	if s.result == ResultStore || s.result == ResultExpired {
+		return s.reason
+	}
+	return noReason
+}
 
 // append writes the Cache-Status member of this cache.
 func (s *status) append(buf []byte, name string) []byte {
@@ -82,9 +97,9 @@ func (s *status) append(buf []byte, name string) []byte {
 		buf = append(buf, "; ttl="...)
 		buf = strconv.AppendInt(buf, s.ttl, 10)
 	}
-	if s.detail != "" {
+	if why := s.detail(); why != noReason {
 		buf = append(buf, "; detail="...)
-		buf = append(buf, s.detail...)
+		buf = append(buf, why.String()...)
 	}
 	return buf
 }
@@ -103,7 +118,11 @@ func (p *reply) placeholder(key string) (any, bool) {
 	case "http.edge_cache.status":
 		return p.status.result.String(), true
 	case "http.edge_cache.detail":
-		return p.status.detail, true
+		return p.status.detail().String(), true
+	case "http.edge_cache.reason":
+		return p.status.reuse.String(), true
+	case "http.edge_cache.source":
+		return p.status.source().String(), true
 	case "http.edge_cache.forward":
 		return p.status.forward, true
 	case "http.edge_cache.collapsed":

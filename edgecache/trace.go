@@ -20,7 +20,7 @@ func annotateSpan(ctx context.Context, s *status) {
 	}
 	span.SetAttributes(
 		attribute.String("edge_cache.status", s.result.String()),
-		attribute.String("edge_cache.detail", s.detail),
+		attribute.String("edge_cache.detail", s.detail().String()),
 		attribute.Bool("edge_cache.collapsed", s.collapsed),
 	)
 }

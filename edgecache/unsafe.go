@@ -19,7 +19,7 @@ func (h *Handler) serveOther(w http.ResponseWriter, r *http.Request, next caddyh
 		return h.servePurge(w, r)
 	}
 	if !rfc9111.IsUnsafe(r.Method) || r.Method == http.MethodConnect {
-		return h.pass(w, r, next, "method")
+		return h.pass(w, r, next, reasonMethod)
 	}
 	t := h.keyer.targetOf(r) // before later handlers rewrite it
 	n := h.note(w, r, status{forward: forwardMethod})
@@ -71,7 +71,7 @@ func (x *exchange) serveHead() error {
 	if x.stored != nil {
 		x.canonical() // what the response says will be believed
 	}
-	n := x.h.note(x.w, x.r, status{result: ResultMiss, forward: x.forward(), detail: "head"})
+	n := x.h.note(x.w, x.r, status{result: ResultMiss, forward: x.forward(), reason: reasonHead, reuse: x.reuse})
 	if x.stored != nil {
 		// The stored number, not a new one: a purge since then counts. Begin
 		// keeps the purges from being forgotten meanwhile.

@@ -107,43 +107,84 @@ func union(a, b []string) []string {
 // that one resource can't fill the cache. Its memory is bounded: when a
 // generation is full, the generation before it is forgotten.
 type variants struct {
+	limit  func() int64  // bytes that one generation may take
+	charge func(n int64) // is told of the bytes that are taken, and with n < 0 given back
+
 	mu       sync.Mutex
 	young    map[string][]string // primary key to variant keys, oldest first
 	old      map[string][]string
-	youngLen int // bytes of the keys in young
+	youngLen int64 // bytes that young takes
+	oldLen   int64
 }
 
-// variantBytes is how many bytes of keys one generation holds.
-const variantBytes = 8 << 20
+// maxVariantBytes is the most that one generation takes, however large the budget is;
+// variantShare is the part of the budget, one in so many, that it takes at most.
+const (
+	maxVariantBytes = 8 << 20
+	minVariantBytes = 64 << 10
+	variantShare    = 32
+)
 
-func newVariants() *variants { return &variants{young: make(map[string][]string)} }
+// What an entry takes beside its text: a set its place in the map (with the map's empty
+// ones) and the list's header; a variant the string's header, twice, since lists grow by
+// doubling. Texts are rounded up by the allocator.
+const (
+	setOverhead     = 2*(16+24) + 16
+	variantOverhead = 2*16 + 16
+)
+
+func setSize(primary string) int64     { return int64(len(primary))*9/8 + setOverhead }
+func variantSize(variant string) int64 { return int64(len(variant))*9/8 + variantOverhead }
+
+func newVariants(limit func() int64, charge func(n int64)) *variants {
+	return &variants{limit: limit, charge: charge, young: make(map[string][]string)}
+}
+
+// variantLimit returns what one generation may take of a budget.
+func variantLimit(budget int64) int64 {
+	return min(max(budget/variantShare, minVariantBytes), maxVariantBytes)
+}
 
 // add records a stored variant and returns those that have to go for it, so that
 // there are no more than limit: usually one at most.
 func (v *variants) add(primary, variant string, limit int) (evict []string) {
+	evict, taken := v.record(primary, variant, limit)
+	if taken != 0 {
+		v.charge(taken)
+	}
+	return evict
+}
+
+// record is add, and returns how many more bytes are taken.
+func (v *variants) record(primary, variant string, limit int) (evict []string, taken int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	before := v.youngLen + v.oldLen
 	set, ok := v.young[primary]
 	if !ok {
-		set = v.old[primary]
+		set = slices.Clone(v.old[primary])
 		primary = strings.Clone(primary)
-		v.youngLen += len(primary)
+		v.youngLen += setSize(primary)
 		for _, key := range set {
-			v.youngLen += len(key)
+			v.youngLen += variantSize(key)
 		}
 	}
 	if i := slices.Index(set, variant); i >= 0 {
+		v.youngLen -= variantSize(variant)
 		set = slices.Delete(set, i, i+1)
-	} else {
-		v.youngLen += len(variant)
 	}
 	if n := len(set) - (limit - 1); n > 0 {
 		evict = slices.Clone(set[:n])
+		for _, key := range evict {
+			v.youngLen -= variantSize(key)
+		}
 		set = slices.Delete(set, 0, n)
 	}
+	v.youngLen += variantSize(variant)
 	v.young[primary] = append(set, strings.Clone(variant))
-	if v.youngLen > variantBytes {
-		v.old, v.young, v.youngLen = v.young, make(map[string][]string), 0
+	if v.youngLen > v.limit() {
+		v.old, v.oldLen = v.young, v.youngLen
+		v.young, v.youngLen = make(map[string][]string), 0
 	}
-	return evict
+	return evict, v.youngLen + v.oldLen - before
 }

@@ -93,8 +93,13 @@ func TestUnion(t *testing.T) {
 	require.Equal(t, []string{"A", "B", "C"}, union([]string{"C", "A"}, []string{"B", "A"}))
 }
 
+// freeVariants is an index that nobody pays for.
+func freeVariants() *variants {
+	return newVariants(func() int64 { return maxVariantBytes }, func(int64) {})
+}
+
 func TestVariantsAreBoundedPerResource(t *testing.T) {
-	v := newVariants()
+	v := freeVariants()
 	require.Empty(t, v.add("p", "1", 2))
 	require.Empty(t, v.add("p", "2", 2))
 	require.Empty(t, v.add("p", "1", 2), "it is there already, and the newest now")
@@ -133,7 +138,7 @@ func TestVariantsAreCountedOverReloads(t *testing.T) {
 func TestVariantsProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := rapid.IntRange(1, 4).Draw(rt, "max")
-		v := newVariants()
+		v := freeVariants()
 		model := map[string][]string{}
 		for range rapid.IntRange(1, 60).Draw(rt, "adds") {
 			primary := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "primary")
@@ -156,7 +161,7 @@ func TestVariantsProperty(t *testing.T) {
 }
 
 func TestVariantsMemoryIsBounded(t *testing.T) {
-	v := newVariants()
+	v := freeVariants()
 	size := func(m map[string][]string) (n int) {
 		for primary, set := range m {
 			n += len(primary)
@@ -172,8 +177,8 @@ func TestVariantsMemoryIsBounded(t *testing.T) {
 		for i := range 60 {
 			primary := fmt.Sprintf("%d%s", i, strings.Repeat("p", keyBytes))
 			v.add(primary, fmt.Sprintf("%s v%d", primary, round), 64)
-			require.LessOrEqual(t, size(v.young), variantBytes+65*keyBytes*2)
+			require.LessOrEqual(t, size(v.young), maxVariantBytes+65*keyBytes*2)
 		}
 	}
-	require.LessOrEqual(t, size(v.old), variantBytes+65*keyBytes*2)
+	require.LessOrEqual(t, size(v.old), maxVariantBytes+65*keyBytes*2)
 }

@@ -43,7 +43,8 @@ type Guard struct {
 	Access
 
 	// Methods are those that are allowed. Default: GET, HEAD, POST, PUT, PATCH, DELETE
-	// and OPTIONS. WebSockets over HTTP/2 and HTTP/3 count as GET.
+	// and OPTIONS. WebSockets over HTTP/2 and HTTP/3 count as GET. PURGE need not be
+	// named: it is allowed for the clients that an edge_cache behind the guard names.
 	Methods []string `json:"methods,omitempty"`
 
 	// MaxFields is how many header fields a request may have, at least 1. Default: 128.
@@ -118,6 +119,7 @@ type Guard struct {
 	lists   []*poolref.Ref[*watch]
 	ref     *poolref.Ref[*guardState]
 	state   *guardState
+	purgers *purgers
 	logger  *zap.Logger
 }
 
@@ -150,6 +152,7 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	g.purgers = &purgers{app: app}
 	if err := g.provisionOptions(); err != nil {
 		return err
 	}
@@ -220,4 +223,5 @@ var (
 	_ caddy.Provisioner           = (*Guard)(nil)
 	_ caddy.CleanerUpper          = (*Guard)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Guard)(nil)
+	_ edgeapp.GuardNode           = (*Guard)(nil)
 )

@@ -1,6 +1,7 @@
 package edgewaf
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -49,7 +50,7 @@ func (v *visit) inspectMethod() check {
 		if v.fails(checkConnect) {
 			return checkConnect
 		}
-	case !g.methods[method] && v.fails(checkMethod):
+	case !g.methods[method] && !g.purgers.purges(v.r, v.client) && v.fails(checkMethod):
 		return checkMethod
 	}
 	if r.ProtoMajor == 1 && wantsH2C(r.Header["Upgrade"]) && v.fails(checkH2C) {
@@ -172,8 +173,20 @@ func (v *visit) inspectTarget() check {
 	}
 	if original != nil && aside != nil {
 		*original = *aside
+		v.putAside(aside.RequestURI())
 	}
 	return noCheck
+}
+
+// putAside replaces the request target that Caddy has put aside. A cache behind has it in
+// its key, and purges by it. The request is changed in place, since the placeholders hold
+// on to this very one.
+func (v *visit) putAside(target string) {
+	ctx := v.r.Context()
+	if original, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		original.RequestURI = target
+		*v.r = *v.r.WithContext(context.WithValue(ctx, caddyhttp.OriginalRequestCtxKey, original))
+	}
 }
 
 // original returns the URL that Caddy has put aside and gives the error routes, or nil.
@@ -197,6 +210,8 @@ func (v *visit) tidy() {
 				*u = *normal
 				if u == r.URL {
 					r.RequestURI = u.RequestURI()
+				} else {
+					v.putAside(u.RequestURI())
 				}
 			}
 		}

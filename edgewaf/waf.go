@@ -81,6 +81,7 @@ type Firewall struct {
 	engine    *poolref.Ref[*rulesEngine] // nil: no Core Rule Set and no included files
 	core      []*crs.Removal             // of every request
 	choices   []choice                   // of some requests
+	purgers   *purgers
 	ref       *poolref.Ref[*wafState]
 	state     *wafState
 	logger    *zap.Logger
@@ -105,6 +106,7 @@ func (f *Firewall) Provision(ctx caddy.Context) error {
 	if err := f.provisionOptions(); err != nil {
 		return err
 	}
+	f.purgers = &purgers{app: app}
 	if err := f.claim(app); err != nil {
 		return err
 	}
@@ -143,7 +145,7 @@ func (f *Firewall) Cleanup() error {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	level := f.effective()
-	if level == levelOff || !f.sampled() {
+	if level == levelOff || !f.sampled() || f.purgers.purges(r, clientAddr(r)) {
 		return next.ServeHTTP(w, r)
 	}
 	i, err := f.newInspection(w, r, level)
@@ -166,4 +168,5 @@ var (
 	_ caddy.Provisioner           = (*Firewall)(nil)
 	_ caddy.CleanerUpper          = (*Firewall)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Firewall)(nil)
+	_ edgeapp.GuardNode           = (*Firewall)(nil)
 )

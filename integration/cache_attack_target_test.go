@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/caddyedge/caddy-edge/integration/harness"
 	"github.com/caddyedge/caddy-edge/integration/harness/origin"
 )
 
@@ -117,16 +118,27 @@ func TestAttack_HostForms(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, http.StatusBadRequest, resp.StatusCode)
 	})
-	t.Run("case of the host", func(t *testing.T) {
-		c := c.in(t)
-		c.origin.HandleFunc("/case", reflection())
-		conn := func(host string) string {
-			_, body, err := c.raw(rawGet("/case", "Host: "+host))
-			require.NoError(t, err)
-			return body
+}
+
+// However a client spells the host's letters, it is one host in the key, and the origin
+// sees one spelling.
+func TestAttack_CaseOfTheHost(t *testing.T) {
+	t.Parallel()
+	c := startCaddyfile(t, `
+		{{http "site"}}, http://:{{port "site"}} {
+			edge_cache
+			reverse_proxy {{.origin}}
 		}
-		require.NotContains(t, conn("SITE"), "LOCALHOST")
-	})
+	`, nil)
+	_, port, _ := strings.Cut(c.host(), ":")
+	c.origin.HandleFunc("/case", reflection())
+	for i, host := range []string{"Shop.EXAMPLE", "SHOP.example", "shop.example"} {
+		resp, body, err := c.raw(rawGet("/case", "Host: "+host+":"+port))
+		require.NoError(t, err)
+		require.Contains(t, body, "Host: shop.example:"+port+"\n")
+		require.Equal(t, i > 0, strings.HasPrefix(resp.Header.Get("Cache-Status"), "edge; hit"), host)
+	}
+	c.requireArrived("/case", 1)
 }
 
 // Options that leave parameters out of the key leave them out of what is
@@ -248,4 +260,61 @@ func TestAttack_Deception(t *testing.T) {
 		})
 	}
 	require.Zero(t, c.stats().Entries)
+}
+
+// Rules that name folders or files do not bring a private page under such a name into the
+// store: who is logged in has a cookie, and what a rule matches is the path that it is.
+func TestAttack_DeceptionWithRules(t *testing.T) {
+	t.Parallel()
+	paths := []string{
+		"/static/..%2faccount", "/static/..%2Faccount", "/static/%2e%2e/account", "/static/%2e%2e%2faccount", "/static/../account", "/static/..;/account",
+		"/static/x/..%2f..%2faccount", "/static//..%2faccount", "/static/..%5caccount", "/account/..%2fstatic/x", "/account/%2e%2e/static/x", "/account%2f..%2fstatic%2fx",
+		"/app.css%2f..%2faccount", "/app.css/..%2faccount", "/app.css/../account", "/account/..%2fapp.css", "/account/%2e%2e/app.css", "/account;/../app.css",
+		"/app.css%3f/../account", "/robots.txt%2f%2e%2e%2faccount", "/robots.txt/..%2faccount", "/account/..%2frobots.txt", "/account%2f%2e%2e%2frobots.txt",
+		"/static/x.html", "/account", "/robots.txt",
+	}
+	const rules = `
+		rule /static/* {
+			ttl 1h
+		}
+		rule /app.css {
+			ttl 1h
+		}
+		rule /robots.txt {
+			ttl 1h
+		}
+	`
+	for _, test := range []struct{ name, front, options string }{
+		{"rules", "", rules},
+		{"rules and bypass_cookie", "", rules + "bypass_cookie session"},
+		{"rules, and a guard in front", "edge_guard", rules},
+		{"rules and other cookies named, with a guard in front", "edge_guard", strings.ReplaceAll(rules, "/static/*", "/assets/*") + "bypass_cookie other"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := startCaddyfile(t, `
+				{{http "site"}} {
+					{{.front}}
+					edge_cache {
+						{{.options}}
+					}
+					reverse_proxy {{.origin}}
+				}
+			`, harness.Vars{"front": test.front, "options": test.options})
+			account := func(r *origin.Request) origin.Reply {
+				return origin.Reply{Headers: []string{"Content-Type: text/html; charset=utf-8"}, Body: []byte("account of " + r.Header.Get("Cookie"))}
+			}
+			c.origin.HandleFunc("/*", account)
+			for _, path := range paths {
+				if test.front != "" && path == "/robots.txt" {
+					continue // such a file is not made for a session, and the operator has said so
+				}
+				_, _, err := c.raw(rawGet(path, "Host: SITE", "Cookie: session=victim"))
+				require.NoError(t, err)
+				_, attacker, err := c.raw(rawGet(path, "Host: SITE"))
+				require.NoError(t, err)
+				require.NotContains(t, attacker, "victim", path)
+			}
+		})
+	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/caddyedge/caddy-edge/integration/harness"
 	"github.com/caddyedge/caddy-edge/integration/harness/origin"
@@ -80,8 +82,9 @@ func TestServerSentEventsStreamOneByOne(t *testing.T) {
 	t.Parallel()
 	c := startCached(t, "")
 	for name, lines := range map[string][]string{
-		"asked for":     {"Accept: text/event-stream"},
-		"not asked for": nil,
+		"asked for":         {"Accept: text/event-stream"},
+		"asked for, or any": {"Accept: text/event-stream, */*"},
+		"not asked for":     nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c.in(t)
@@ -271,4 +274,196 @@ func TestSlowReaderDoesNotStallTheCrowd(t *testing.T) {
 	require.NoError(t, err)
 	requireBody(t, body[1:], rest)
 	c.requireArrived("/big", 1)
+}
+
+// Requests that want a stream have one of their own, at once, whatever the origin allows.
+func TestStreamsThatAreAskedForAreNotShared(t *testing.T) {
+	t.Parallel()
+	c := startCached(t, "")
+	for want, lines := range map[string][]string{
+		"event-stream": {"Accept: application/json, text/event-stream;q=0.9"},
+		"incremental":  {"Incremental: ?1"},
+		"grpc":         {"Content-Type: application/grpc-web+proto"},
+	} {
+		t.Run(want, func(t *testing.T) {
+			c := c.in(t)
+			path := "/" + want
+			gates := []*origin.Gate{origin.NewGate(), origin.NewGate(), origin.NewGate()}
+			c.origin.HandleFunc(path, func(r *origin.Request) origin.Reply {
+				return origin.Reply{
+					Headers: []string{"Content-Type: text/plain", minute}, Framing: origin.Chunked,
+					Body: []byte("onetwo"), ChunkSize: 3, HoldChunk: gates[r.N-1],
+				}
+			})
+			client := c.Client(harness.H1)
+			for n := range 2 {
+				resp, _ := open(t, client, c.request(http.MethodGet, path, lines...))
+				require.Equal(t, "edge; fwd=bypass; detail="+want, resp.Header.Get("Cache-Status"))
+				for _, piece := range []string{"one", "two"} {
+					gates[n].Step(1)
+					require.Equal(t, piece, readN(t, resp.Body, 3), "while the rest is still to come")
+				}
+			}
+			c.requireArrived(path, 2)
+			gates[2].Open()
+			require.Equal(t, "edge; fwd=uri-miss; stored; ttl=60", cacheStatus(c.get(path)), "nothing of it was stored")
+		})
+	}
+}
+
+// A response that is to be passed on at once is no entry, and is not waited for.
+func TestIncrementalResponseIsNotShared(t *testing.T) {
+	t.Parallel()
+	c := startCached(t, "")
+	gates := []*origin.Gate{origin.NewGate(), origin.NewGate()}
+	c.origin.HandleFunc("/feed", func(r *origin.Request) origin.Reply {
+		return origin.Reply{
+			Headers: []string{minute, "Incremental: ?1"}, Framing: origin.Chunked,
+			Body: []byte("onetwo"), ChunkSize: 3, HoldChunk: gates[r.N-1],
+		}
+	})
+	client := c.Client(harness.H1)
+	var all []*http.Response
+	for range 2 {
+		resp, _ := open(t, client, c.request(http.MethodGet, "/feed"))
+		require.Equal(t, "edge; fwd=uri-miss; detail=event-stream", resp.Header.Get("Cache-Status"))
+		all = append(all, resp)
+	}
+	for _, piece := range []string{"one", "two"} {
+		for n, resp := range all {
+			gates[n].Step(1)
+			require.Equal(t, piece, readN(t, resp.Body, 3))
+		}
+	}
+	c.requireArrived("/feed", 2)
+	require.Zero(t, c.stats().Entries)
+}
+
+// A call with messages both ways goes through the cache's handler as it comes.
+func TestBidirectionalCallPassesThroughTheCache(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Trailer", "Grpc-Status")
+		_ = http.NewResponseController(w).Flush()
+		message := make([]byte, 5)
+		for {
+			if _, err := io.ReadFull(r.Body, message); err != nil {
+				break
+			}
+			_, _ = w.Write(message)
+			_ = http.NewResponseController(w).Flush()
+		}
+		w.Header().Set("Grpc-Status", "0")
+	})}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	t.Cleanup(func() {
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-done, http.ErrServerClosed)
+	})
+	c := startCaddyfile(t, `
+		{
+			servers {
+				protocols h1 h2 h2c h3
+			}
+		}
+		{{http "site"}}, {{https "secure"}} {
+			edge_cache {
+				ttl 1h
+			}
+			reverse_proxy h2c://{{.grpc}}
+		}
+	`, harness.Vars{"grpc": l.Addr().String()})
+	for proto, name := range map[harness.Proto]string{harness.H2C: "site", harness.H2: "secure", harness.H3: "secure"} {
+		t.Run(string(proto), func(t *testing.T) {
+			out, in := io.Pipe()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.URL(name)+"/pkg.Service/Chat", out)
+			require.NoError(t, err)
+			req.Header.Set("Content-Type", "application/grpc")
+			req.Header.Set("Te", "trailers")
+			resp, err := c.Client(proto).Do(req)
+			require.NoError(t, err, "the header comes before the first message")
+			defer resp.Body.Close()
+			for i := range 5 {
+				message := fmt.Sprintf("msg %d", i)
+				_, err := io.WriteString(in, message)
+				require.NoError(t, err)
+				require.Equal(t, message, readN(t, resp.Body, 5), "while more are to come")
+			}
+			require.NoError(t, in.Close())
+			_, err = io.Copy(io.Discard, resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, "0", resp.Trailer.Get("Grpc-Status"))
+			require.Equal(t, "edge; fwd=method", resp.Header.Get("Cache-Status"))
+		})
+	}
+	require.Zero(t, c.stats().Entries)
+}
+
+// A WebSocket over HTTP/2 (RFC 8441), which Go's server offers when it is told to, goes
+// through the cache as one over HTTP/1.1 does.
+func TestWebSocketOverHTTP2PassesThroughTheCache(t *testing.T) {
+	t.Setenv("GODEBUG", "http2xconnect=1")
+	c := startCached(t, "ttl 1h")
+	c.origin.Handle("/socket", origin.Reply{Takeover: func(_ net.Conn, rw *bufio.ReadWriter) {
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		for {
+			_ = rw.Flush()
+			line, err := rw.ReadString('\n')
+			if err != nil {
+				return
+			}
+			_, _ = rw.WriteString("echo " + line)
+		}
+	}})
+	conn := c.Dial("site")
+	require.NoError(t, conn.SetDeadline(time.Now().Add(limit)))
+	_, err := io.WriteString(conn, http2.ClientPreface)
+	require.NoError(t, err)
+	framer := http2.NewFramer(conn, conn)
+	require.NoError(t, framer.WriteSettings())
+	var block strings.Builder
+	encoder := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{
+		{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "http"}, {":path", "/socket"}, {":authority", c.host()},
+		{"sec-websocket-version", "13"},
+	} {
+		require.NoError(t, encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
+	}
+	require.NoError(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndHeaders: true}))
+	// next returns what comes on the stream: the header's status, or data.
+	next := func() string {
+		t.Helper()
+		for {
+			frame, err := framer.ReadFrame()
+			require.NoError(t, err)
+			switch frame := frame.(type) {
+			case *http2.HeadersFrame:
+				fields, err := hpack.NewDecoder(4096, nil).DecodeFull(frame.HeaderBlockFragment())
+				require.NoError(t, err)
+				return fields[0].Value
+			case *http2.DataFrame:
+				return string(frame.Data())
+			case *http2.RSTStreamFrame:
+				t.Fatalf("the stream was reset: %s", frame.ErrCode)
+			}
+		}
+	}
+	require.Equal(t, "200", next())
+	for _, word := range []string{"one\n", "two\n"} {
+		require.NoError(t, framer.WriteData(1, false, []byte(word)))
+		want, got := "echo "+word, ""
+		for len(got) < len(want) {
+			got += next()
+		}
+		require.Equal(t, want, got)
+	}
+	require.NoError(t, conn.Close())
+	c.origin.Wait(t, "/socket", func(s origin.Stats) bool { return s.Active == 0 })
+	require.Zero(t, c.stats().Entries)
 }

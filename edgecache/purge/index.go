@@ -19,10 +19,12 @@ type slot struct{ hash, hard, soft atomic.Uint64 }
 // marks are purge sequence numbers; zero means never.
 type marks struct{ hard, soft uint64 }
 
+// smallestIndex is how many slots an index has at least.
+const smallestIndex = 64
+
 // newIndex returns an index with room for n entries.
 func newIndex(n int) *index {
-	const smallest = 32
-	return &index{slots: make([]slot, 2<<bits.Len(uint(max(n, smallest)-1)))}
+	return &index{slots: make([]slot, 2<<bits.Len(uint(max(n, smallestIndex/2)-1)))}
 }
 
 // find returns the slot of hash, which is not zero, or the empty one where it

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/caddyedge/caddy-edge/edgecache/object"
 )
@@ -72,6 +73,19 @@ func (t *Table) Outstanding() int {
 	t.adding.Lock()
 	defer t.adding.Unlock()
 	return t.state.Load().outstanding()
+}
+
+// Bytes returns the memory that the outstanding purges take, beside a fixed part of less
+// than 2 KiB. It is at most 12 MiB, and what the wildcards weigh.
+func (t *Table) Bytes() int64 {
+	t.adding.Lock()
+	defer t.adding.Unlock()
+	s := t.state.Load()
+	n := int64(len(s.index.slots)-smallestIndex) * int64(unsafe.Sizeof(slot{}))
+	for i := range s.wildcards {
+		n += s.wildcards[i].bytes()
+	}
+	return n
 }
 
 func (s *state) outstanding() int { return s.index.count + len(s.wildcards) }

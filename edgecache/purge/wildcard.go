@@ -2,6 +2,7 @@ package purge
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/caddyedge/caddy-edge/edgecache/glob"
 )
@@ -24,6 +25,12 @@ func newWildcard(pattern string, seq uint64, soft bool) wildcard {
 	}
 	w.host = strings.ToLower(w.host)
 	return w
+}
+
+// bytes returns the memory that the wildcard takes in a list, which grows by doubling. Of
+// its text the host is a copy.
+func (w *wildcard) bytes() int64 {
+	return 2*int64(unsafe.Sizeof(*w)) + 2*int64(len(w.host)) + int64(len(w.rest))
 }
 
 // match reports whether the pattern matches l, whose scheme has the default port.

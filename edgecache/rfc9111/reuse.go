@@ -37,8 +37,9 @@ type ReuseDecision struct {
 	// Forced, with Revalidate, says that only the client asked for it and that
 	// Options.ClientControl is Collapse: the caller may do Unforced instead.
 	Forced bool
-	// Unforced is the action if the client had not asked.
-	Unforced Action
+	// Unforced and UnforcedReason are what it was if the client had not asked.
+	Unforced       Action
+	UnforcedReason Reason
 }
 
 // Reuse decides about a stored response that the request's key and Vary select
@@ -70,7 +71,7 @@ func (o *Options) Reuse(req *Request, f *Freshness, now time.Time) ReuseDecision
 // reuseUnasked decides without regard to the client's directives.
 func (o *Options) reuseUnasked(f *Freshness, freshFor time.Duration) ReuseDecision {
 	decide := func(a Action, r Reason) ReuseDecision {
-		return ReuseDecision{Action: a, Reason: r, Unforced: a}
+		return ReuseDecision{Action: a, Reason: r, Unforced: a, UnforcedReason: r}
 	}
 	switch {
 	case f.Flags.Has(FlagNoCache):

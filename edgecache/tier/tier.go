@@ -74,13 +74,14 @@ type Backing interface {
 type Stats struct {
 	// Entries is the number of stored objects.
 	Entries int `json:"entries"`
-	// Bytes is what the stored objects weigh.
+	// Bytes is what the stored objects weigh, with the indexes of variants and purges.
 	Bytes int64 `json:"bytes"`
 	// Reserved is what has been reserved for responses on their way.
 	Reserved int64 `json:"reserved"`
 	// Peak is the greatest sum of Bytes and Reserved so far.
 	Peak int64 `json:"peak"`
-	// Budget is what that sum may be at most.
+	// Budget is what that sum may be at most; responses that are not stored go beyond
+	// it when nothing is left to evict for them.
 	Budget int64 `json:"budget"`
 	// Evictions counts objects dropped for lack of room, new ones that were
 	// asked for less often than those already there included.

@@ -97,38 +97,48 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	return errors.Join(append(errs, ctx.Err())...)
 }
 
-// choose returns the rows that the arguments name: a suite and, maybe, rows of
-// it. No arguments mean everything.
+// choose returns the rows that the arguments name, in their order and each once: an
+// argument is a suite or a row. No arguments mean everything.
 func choose(args []string) ([]row, error) {
 	if len(args) == 0 {
-		var all []row
 		for _, s := range suites {
-			all = append(all, s.rows...)
+			args = append(args, s.name)
 		}
-		return all, nil
-	}
-	i := slices.IndexFunc(suites, func(s suite) bool { return s.name == args[0] })
-	if i < 0 {
-		return nil, fmt.Errorf("unknown suite %q (see -h)", args[0])
-	}
-	rows := suites[i].rows
-	if len(args) == 1 {
-		return rows, nil
 	}
 	var chosen []row
-	for _, name := range args[1:] {
-		i := slices.IndexFunc(rows, func(r row) bool { return r.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("unknown row %q (see -h)", name)
+	for _, name := range args {
+		rows := named(name)
+		if len(rows) == 0 {
+			return nil, fmt.Errorf("unknown suite or row %q (see -h)", name)
 		}
-		chosen = append(chosen, rows[i])
+		for _, r := range rows {
+			if !slices.ContainsFunc(chosen, func(c row) bool { return c.name == r.name }) {
+				chosen = append(chosen, r)
+			}
+		}
 	}
 	return chosen, nil
 }
 
+// named returns the rows of the suite with this name, or the row with it, or none. No
+// row has the name of a suite.
+func named(name string) []row {
+	for _, s := range suites {
+		if s.name == name {
+			return s.rows
+		}
+		for _, r := range s.rows {
+			if r.name == name {
+				return []row{r}
+			}
+		}
+	}
+	return nil
+}
+
 func usage(flags *flag.FlagSet) {
 	var text strings.Builder
-	text.WriteString("Usage: bench [-short] [-profiles DIR] [SUITE [ROW...]]\n\n")
+	text.WriteString("Usage: bench [-short] [-profiles DIR] [SUITE|ROW]...\n\n")
 	for _, s := range suites {
 		fmt.Fprintf(&text, "Rows of %s:\n", s.name)
 		for _, r := range s.rows {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -19,20 +20,30 @@ func TestChoose(t *testing.T) {
 	all, err := choose(nil)
 	require.NoError(t, err)
 	require.Equal(t, slices.Concat(names(cacheRows), names(limitRows), names(breakerRows)), names(all))
-	suite, err := choose([]string{"cache"})
-	require.NoError(t, err)
-	require.Equal(t, names(cacheRows), names(suite))
-	some, err := choose([]string{"cache", "purge", "hit-1k"})
-	require.NoError(t, err)
-	require.Equal(t, []string{"purge", "hit-1k"}, names(some))
-	_, err = choose([]string{"waf2"})
-	require.ErrorContains(t, err, `unknown suite "waf2"`)
-	_, err = choose([]string{"cache", "speed"})
-	require.ErrorContains(t, err, `unknown row "speed"`)
+	for _, test := range []struct{ args, want []string }{
+		{[]string{"cache"}, names(cacheRows)},
+		{[]string{"hit-1k"}, []string{"hit-1k"}},
+		{[]string{"purge", "hit-1k"}, []string{"purge", "hit-1k"}},
+		{[]string{"limit-request", "hit-1k"}, []string{"limit-request", "hit-1k"}},
+		{[]string{"cache", "hit-1k", "limit-request"}, append(names(cacheRows), "limit-request")},
+		{[]string{"hit-1k", "hit-1k"}, []string{"hit-1k"}},
+		{[]string{"limit", "breaker"}, append(names(limitRows), names(breakerRows)...)},
+	} {
+		rows, err := choose(test.args)
+		require.NoError(t, err)
+		require.Equal(t, test.want, names(rows), "%v", test.args)
+	}
+	for _, args := range [][]string{{"waf2"}, {"cache", "speed"}, {""}} {
+		_, err = choose(args)
+		require.ErrorContains(t, err, fmt.Sprintf("unknown suite or row %q", args[len(args)-1]))
+	}
 }
 
 func TestRowNamesAreUnique(t *testing.T) {
 	seen := make(map[string]bool)
+	for _, s := range suites {
+		seen[s.name] = true
+	}
 	for _, r := range slices.Concat(cacheRows, limitRows, breakerRows) {
 		require.False(t, seen[r.name], r.name)
 		seen[r.name] = true

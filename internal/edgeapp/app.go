@@ -81,8 +81,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := promreg.Register(ctx.GetMetricsRegistry(), dropped); err != nil {
 		return err
 	}
-	version, _ := caddy.Version()
-	return CheckVersion(version)
+	return CheckVersion(runningCaddy())
 }
 
 // Validate checks the budgets.

@@ -2,6 +2,7 @@ package edgeapp_test
 
 import (
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -30,6 +31,8 @@ type fakeCache struct {
 	Forwards     []string `json:"forwards,omitempty"`   // none: all
 	IgnoreHost   bool     `json:"ignore_host,omitempty"`
 	IgnoreScheme bool     `json:"ignore_scheme,omitempty"`
+
+	PurgeAllow []netip.Prefix `json:"purge_allow,omitempty"`
 }
 
 func (fakeCache) CaddyModule() caddy.ModuleInfo {
@@ -55,7 +58,7 @@ func (c *fakeCache) EdgeCacheNode() edgeapp.CacheInfo {
 	if c.Forwards != nil {
 		key.Forwards = func(field string) bool { return slices.Contains(c.Forwards, field) }
 	}
-	return edgeapp.CacheInfo{Namespace: c.Namespace, Key: key}
+	return edgeapp.CacheInfo{Namespace: c.Namespace, Key: key, PurgeAllow: c.PurgeAllow}
 }
 
 // parseFakeCache takes a namespace, and options of the key such as header=X-A.
@@ -75,6 +78,8 @@ func parseFakeCache(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 			c.Parameters = append(c.Parameters, value)
 		case "forwards":
 			c.Forwards = append(c.Forwards, value)
+		case "purge":
+			c.PurgeAllow = append(c.PurgeAllow, netip.MustParsePrefix(value))
 		case "ignore_host":
 			c.IgnoreHost = true
 		case "ignore_scheme":

@@ -26,13 +26,16 @@ type flow struct {
 	brought brought
 	// breakers are those in front, up to the last one.
 	breakers map[*breaker]passage
+	// guards are those in front.
+	guards map[*guard]bool
 	// epoch changes whenever the request is rewritten.
 	epoch int
 }
 
 // clone copies f with its maps.
 func (f flow) clone() flow {
-	f.passed, f.brought, f.breakers = maps.Clone(f.passed), maps.Clone(f.brought), maps.Clone(f.breakers)
+	f.passed, f.brought = maps.Clone(f.passed), maps.Clone(f.brought)
+	f.breakers, f.guards = maps.Clone(f.breakers), maps.Clone(f.guards)
 	return f
 }
 
@@ -64,6 +67,7 @@ func (fs flows) add(groups string, f flow, fresh func() int) {
 		}
 		have.breakers[b] = p
 	}
+	maps.Copy(have.guards, f.guards)
 	if have.epoch != f.epoch {
 		have.epoch = fresh()
 	}

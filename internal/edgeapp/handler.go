@@ -22,6 +22,8 @@ func (w *walk) handler(h caddyhttp.MiddlewareHandler, in flows) (out flows, ends
 		return w.cacheNode(h, in), false
 	case BreakerNode:
 		return w.breakerNode(h, in), false
+	case GuardNode:
+		return w.guardNode(h, moduleName(h), in), false
 	case *caddyhttp.Subroute:
 		return w.subroute(h, in)
 	case *caddyhttp.Invoke:
@@ -31,10 +33,6 @@ func (w *walk) handler(h caddyhttp.MiddlewareHandler, in flows) (out flows, ends
 		return in, len(in) > 0
 	case *reverseproxy.Handler:
 		return w.proxy(h, in)
-	}
-	if name := moduleName(h); name == "edge_guard" || name == "edge_waf" {
-		w.checkGate(in, name)
-		return in, false
 	}
 	if !harmless(h) {
 		w.checkChoice(in, h)
@@ -95,6 +93,7 @@ func (w *walk) cacheNode(node CacheNode, in flows) flows {
 	c.selector = w.selector(&c.info.Key)
 	w.checkBrought(in, c)
 	w.caches = append(w.caches, c)
+	w.purgedThrough(in, c)
 	out := in.pass(passage{cached: true})
 	for _, f := range out {
 		f.passed[c] = ""

@@ -4,11 +4,18 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/coreos/go-semver/semver"
 )
 
 // MinCaddy is the oldest supported Caddy.
 const MinCaddy = "2.11.0"
+
+// runningCaddy returns the version of the Caddy that this is a part of.
+var runningCaddy = func() string {
+	version, _ := caddy.Version()
+	return version
+}
 
 var minCaddy = *semver.New(MinCaddy)
 

@@ -1,8 +1,10 @@
 package edgeapp
 
 import (
+	"encoding/json"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 )
 
@@ -32,6 +34,24 @@ func TestCheckVersion(t *testing.T) {
 			continue
 		}
 		require.ErrorContains(t, err, "this build has Caddy "+version+", but the edge modules need 2.11.0 or newer")
+	}
+}
+
+// TestOldCaddyIsRefused: no configuration that uses a feature is loaded by a Caddy that is
+// too old, and the error says what is needed.
+func TestOldCaddyIsRefused(t *testing.T) {
+	before := runningCaddy
+	defer func() { runningCaddy = before }()
+	for version, want := range map[string]string{
+		"v2.10.2": "this build has Caddy v2.10.2, but the edge modules need 2.11.0 or newer", "v2.11.0": "", "(devel)": "",
+	} {
+		runningCaddy = func() string { return version }
+		err := caddy.Validate(&caddy.Config{AppsRaw: caddy.ModuleMap{"edge": json.RawMessage(`{}`)}})
+		if want == "" {
+			require.NoError(t, err, version)
+		} else {
+			require.ErrorContains(t, err, want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package edgeapp
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,10 +28,13 @@ type CacheInfo struct {
 
 	// Key says what else is part of the key.
 	Key CacheKey
+
+	// PurgeAllow are the clients whose PURGE requests the handler answers.
+	PurgeAllow []netip.Prefix
 }
 
 // CheckRoutes refuses the config when an HTTP server uses a cache or breaker wrongly,
-// and tells the breakers what is behind them. The routes are read once, and only after
+// and tells the breakers and guards what is behind them. The routes are read once, and only after
 // all modules were provisioned.
 func (a *App) CheckRoutes() error { return a.checkOnce() }
 
@@ -63,6 +67,7 @@ func checkServer(name string, server *caddyhttp.Server, asks map[*reverseproxy.H
 	w.checkReachable()
 	w.checkNamespaces()
 	w.checkBreakers()
+	w.tellGuards()
 	return w.faults
 }
 
@@ -85,6 +90,7 @@ type walk struct {
 	epochs   int
 	caches   []*cache
 	breakers []*breaker
+	guards   []*guard
 	faults   []error
 }
 
@@ -100,7 +106,7 @@ type cache struct {
 }
 
 func (w *walk) start() flows {
-	return flows{"": {passed: map[*cache]string{}, brought: brought{}, breakers: map[*breaker]passage{}, epoch: w.fresh()}}
+	return flows{"": {passed: map[*cache]string{}, brought: brought{}, breakers: map[*breaker]passage{}, guards: map[*guard]bool{}, epoch: w.fresh()}}
 }
 
 func (w *walk) fresh() int {

@@ -2,7 +2,7 @@ package memory
 
 import "sync/atomic"
 
-// Ledger counts bytes against a budget that is never exceeded. All methods are
+// Ledger counts bytes against a budget that Reserve never exceeds. All methods are
 // safe for concurrent use and lock-free.
 type Ledger struct {
 	used   atomic.Int64
@@ -37,7 +37,11 @@ func (l *Ledger) Reserve(n int64) bool {
 	}
 }
 
-// Release gives back n bytes that were reserved.
+// Charge takes n bytes, which are in use already, whatever the budget says: nothing
+// more is granted by Reserve until there is room again.
+func (l *Ledger) Charge(n int64) { l.raisePeak(l.used.Add(n)) }
+
+// Release gives back n bytes that were reserved or charged.
 func (l *Ledger) Release(n int64) { l.used.Add(-n) }
 
 // Used returns the bytes that are reserved now.

@@ -31,6 +31,7 @@ type Memory struct {
 	ledger *Ledger
 
 	stored    atomic.Int64 // bytes of the ledger that belong to objects
+	indexes   atomic.Int64 // bytes of the ledger that belong to what is known of them
 	evictions atomic.Uint64
 	rejected  atomic.Uint64
 
@@ -139,7 +140,7 @@ func (m *Memory) Range(yield func(*object.Object) bool) {
 
 // Stats implements tier.Tier.
 func (m *Memory) Stats() tier.Stats {
-	stored := m.stored.Load()
+	stored := m.stored.Load() + m.indexes.Load()
 	return tier.Stats{
 		Entries:   m.cache.EstimatedSize(),
 		Bytes:     stored,

@@ -33,7 +33,28 @@ func (m *Memory) reserveForObject(n int64) bool {
 	return m.ledger.Reserve(n) || m.reclaim(n, m.ledger.Budget())
 }
 
-// Release gives back n reserved bytes.
+// Charge takes n bytes that are in use whether there is room or not, such as what a
+// client waits for whose response is not stored. All objects that are in the way are
+// evicted for it; only when there are none is the budget exceeded, and then nothing is
+// stored until there is room again.
+func (m *Memory) Charge(n int64) {
+	if !m.reserveForObject(n) {
+		m.ledger.Charge(n)
+	}
+}
+
+// ChargeIndex is Charge for what is known of the objects beside them. A negative n gives
+// back.
+func (m *Memory) ChargeIndex(n int64) {
+	if n < 0 {
+		m.ledger.Release(-n)
+	} else {
+		m.Charge(n)
+	}
+	m.indexes.Add(n)
+}
+
+// Release gives back n reserved or charged bytes.
 func (m *Memory) Release(n int64) { m.ledger.Release(n) }
 
 // reclaim reserves n bytes in place of objects, as long as what is reserved and
