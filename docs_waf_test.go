@@ -20,7 +20,7 @@ func TestWafWordsAreDocumented(t *testing.T) {
 		requireAll(t, text, data[1], `(\w+)`, 6)
 	}
 	requireAll(t, text, code, `reqinfo\.Log\([^"\n]*"(\w+)"`, 2)
-	requireAll(t, text, code, `(?m)^\tact\w+ += "(\w+)"`, 4)
+	requireAll(t, text, code, `(?m)^\tact\w+ += "(\w+)"`, 5)
 	names := regexp.MustCompile(`"(http\.edge_waf\.\w+)"`).FindAllStringSubmatch(code, -1)
 	require.Len(t, names, 5)
 	for _, m := range names {
@@ -31,7 +31,7 @@ func TestWafWordsAreDocumented(t *testing.T) {
 	requireAll(t, text, failures[1], `"([\w-]+)":`, 4)
 	outcomes := regexp.MustCompile(`outcomeNames = .*?\{([^}]*)\}`).FindStringSubmatch(code)
 	require.NotNil(t, outcomes)
-	requireAll(t, page(t, "docs/metrics.md"), outcomes[1], `"(\w+)"`, 9)
+	requireAll(t, page(t, "docs/metrics.md"), outcomes[1], `"(\w+)"`, 10)
 	for _, name := range crs.PresetNames() {
 		require.Contains(t, tables(text), "| `"+name+"` |")
 	}

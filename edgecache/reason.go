@@ -34,6 +34,7 @@ const (
 	reasonConnection  // Connection names fields beside the connection's own
 	reasonDevelopment // the operator has turned the cache off for a time
 	reasonRule        // a rule with bypass
+	reasonAsked       // a handler in front wants it so
 	reasonKey         // it can't be keyed
 	reasonIncremental // it is to be passed on at once
 	reasonGRPC        // it is a call
@@ -71,6 +72,7 @@ var ownNames = [...]string{
 	reasonConnection - ownReasons:  "connection",
 	reasonDevelopment - ownReasons: "development",
 	reasonRule - ownReasons:        "rule",
+	reasonAsked - ownReasons:       "asked",
 	reasonKey - ownReasons:         "key",
 	reasonIncremental - ownReasons: "incremental",
 	reasonGRPC - ownReasons:        "grpc",

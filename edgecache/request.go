@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyedge/caddy-edge/edgecache/glob"
 	"github.com/caddyedge/caddy-edge/edgecache/rfc9111"
+	"github.com/caddyedge/caddy-edge/internal/reqinfo"
 )
 
 // unkeyedFields are request fields that frameworks and servers are known to act
@@ -106,6 +107,8 @@ func (h *Handler) passReason(r *http.Request, now time.Time) reason {
 		return reasonDevelopment
 	case len(h.BypassCookies) > 0 && h.bypassesCookie(r):
 		return reasonCookie
+	case asksToBypass(r):
+		return reasonAsked
 	case wantsEvents(hd["Accept"]):
 		return reasonStream
 	}
@@ -116,6 +119,13 @@ func (h *Handler) passReason(r *http.Request, now time.Time) reason {
 		return reasonGRPC
 	}
 	return noReason
+}
+
+// asksToBypass reports whether a handler in front wants the cache to keep out of the
+// request.
+func asksToBypass(r *http.Request) bool {
+	_, ok := reqinfo.Peek(r).Get(reqinfo.BypassCache)
+	return ok
 }
 
 // eventStream is the media type of server-sent events.

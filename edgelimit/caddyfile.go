@@ -43,6 +43,7 @@ func init() {
 //			mode        enforce|shadow|off
 //			keys        <n>
 //			cluster
+//			on_demand
 //		}
 //		rules   <file>
 //		mode    enforce|shadow|off
@@ -241,6 +242,8 @@ func (z *Zone) parseOption(h httpcaddyfile.Helper, p *cfparse.Parser, option str
 		err = z.parseExempt(h, p)
 	case "keys":
 		number(&z.Keys, minKeys, maxKeys)
+	case "on_demand":
+		z.OnDemand, err = true, p.Flag(option)
 	case "cluster":
 		z.Cluster, err = true, p.Flag(option)
 	default:

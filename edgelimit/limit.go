@@ -10,6 +10,7 @@ import (
 	"github.com/caddyedge/caddy-edge/edgelimit/gcra"
 	"github.com/caddyedge/caddy-edge/internal/edgeapp"
 	"github.com/caddyedge/caddy-edge/internal/poolref"
+	"github.com/caddyedge/caddy-edge/internal/reqinfo"
 )
 
 func init() {
@@ -44,7 +45,8 @@ type Limit struct {
 	refs    []*poolref.Ref[*state]
 	logger  *zap.Logger
 	// after: some zones count by the status of the response.
-	after bool
+	after    bool
+	demanded bool // a zone is charged on demand
 }
 
 // CaddyModule returns the Caddy module information.
@@ -101,7 +103,13 @@ func (l *Limit) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	now := gcra.Now()
 	var room [4]claim
 	claims := room[:0]
+	if l.demanded {
+		reqinfo.AddCharger(r, l)
+	}
 	for _, z := range l.Zones {
+		if z.OnDemand {
+			continue
+		}
 		var err error
 		if claims, err = z.claim(claims, r); err != nil {
 			return err

@@ -433,6 +433,7 @@ func TestBadConfigs(t *testing.T) {
 		`{"rules": "/does/not/exist.yaml"}`:                                               "edge_limit: rules: open /does/not/exist.yaml",
 		`{"zones": [{"name": "a", "rate": "1/s", "cluster": true}]}`:                      "cluster: needs the option redis",
 		`{"zones": [{"name": "b", "window": "1/s", "cluster": true}]}`:                    "cluster: needs a rate",
+		`{"zones": [{"name": "d", "rate": "1/s", "on_demand": true, "concurrency": 1}]}`:  "on_demand excludes concurrency",
 		`{"zones": [{"name": "c", "rate": "1/s", "cluster": true, "count_status": [4]}]}`: "cluster: can't be together with count",
 	} {
 		_, _, err := provision("http.handlers.edge_limit", config)

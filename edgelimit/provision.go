@@ -123,6 +123,10 @@ func (l *Limit) provisionZone(ctx caddy.Context, app *edgeapp.App, z *Zone) erro
 	z.tables = z.state.prepare(z.Window.Per, slots)
 	z.metrics = newZoneCounters(z.Name)
 	l.after = l.after || z.count != nil
+	if z.OnDemand {
+		l.demanded = true
+		app.Offer(edgeapp.DemandZone, z.Name)
+	}
 	app.OnStart(func() error {
 		z.state.start(z)
 		return nil
@@ -165,6 +169,9 @@ func (z *Zone) provision(ctx caddy.Context) error {
 func (z *Zone) provisionLimit() error {
 	if z.Rate == (Rate{}) && z.Window == (Rate{}) && z.Concurrency == 0 {
 		return fmt.Errorf("limits nothing: want a rate, a window or a concurrency")
+	}
+	if z.OnDemand && (z.Concurrency != 0 || len(z.Count) > 0) {
+		return fmt.Errorf("on_demand excludes concurrency and count status")
 	}
 	if z.Rate != (Rate{}) && z.Window != (Rate{}) {
 		return fmt.Errorf("rate %s and window %s exclude each other", z.Rate, z.Window)

@@ -68,6 +68,11 @@ type Zone struct {
 	// ExemptSetsRaw select requests that the zone does not concern. Default: none.
 	ExemptSetsRaw caddyhttp.RawMatcherSets `json:"exempt_match,omitempty" caddy:"namespace=http.matchers"`
 
+	// OnDemand has the zone charged by handlers behind that name it, such as a rule of
+	// edge_waf, and by nobody else. Such a zone has no concurrency and no count_status.
+	// Default: false.
+	OnDemand bool `json:"on_demand,omitempty"`
+
 	// Mode is "enforce", "shadow" (count, log and report, refuse nobody) or
 	// "off". Default: the handler's.
 	Mode Mode `json:"mode,omitempty"`

@@ -18,6 +18,7 @@ import (
 	"github.com/caddyedge/caddy-edge/edgewaf/content"
 	"github.com/caddyedge/caddy-edge/edgewaf/crs"
 	"github.com/caddyedge/caddy-edge/edgewaf/rules"
+	"github.com/caddyedge/caddy-edge/internal/reqinfo"
 )
 
 // inspection is one request on its way through the firewall. It is for the goroutine of
@@ -44,8 +45,8 @@ type inspection struct {
 	blocked bool          // it must be refused
 	would   bool          // it would have to be, were rules or the firewall not in shadow mode
 	allowed bool
+	limited bool          // it was over the limit of a zone
 	found   bool // a rule found something worth telling
-	bypass  bool // the cache has no part in it
 	failure outcome
 	dry     bool // the request is only explained: nothing is counted
 }
@@ -65,6 +66,7 @@ const (
 	actShadow = "shadow"
 	actLog    = "log"
 	actAllow  = "allow"
+	actLimit  = "limit"
 )
 
 func (f *Firewall) newInspection(w http.ResponseWriter, r *http.Request, l level) (*inspection, error) {
@@ -115,6 +117,26 @@ func (i *inspection) request() (refused bool, err error) {
 	}
 	if i.blocked {
 		return true, i.refuse()
+	}
+	return i.charge()
+}
+
+// charge charges the request to the zones of rules that limit.
+func (i *inspection) charge() (refused bool, err error) {
+	for _, rule := range i.zones {
+		found, refused, err := reqinfo.Charge(i.w, i.r, rule.Zone)
+		if !found {
+			i.f.logger.Error("a rule limits by a zone that no edge_limit in front has", zap.String("rule_id", rule.ID), zap.String("zone", rule.Zone))
+			continue
+		}
+		if refused {
+			i.limited = true
+			i.reason(rule.ID)
+			i.report(phaseRequest)
+		}
+		if refused || err != nil {
+			return true, err
+		}
 	}
 	return false, nil
 }
@@ -223,7 +245,9 @@ func (i *inspection) decide(matches []rules.Match) {
 		i.allowed = true
 		i.reason(v.Allow.ID)
 	}
-	i.bypass = i.bypass || v.BypassCache != nil
+	if v.BypassCache != nil {
+		reqinfo.From(i.r).Set(reqinfo.BypassCache, v.BypassCache.ID)
+	}
 	i.zones = append(i.zones, v.Limits...)
 }
 

@@ -18,6 +18,7 @@ const (
 	outcomeLogged                 // a rule found something, but not enough to block
 	outcomeShadow                 // it would have been blocked
 	outcomeBlocked                // it was refused
+	outcomeLimited                // it was over the limit of a zone
 	outcomeAllowed                // a rule let it pass
 	outcomeSkipped                // an exception took it out
 	outcomeBudget                 // it would have been too much work
@@ -26,7 +27,7 @@ const (
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"passed", "logged", "shadow", "blocked", "allowed", "skipped", "over_budget", "too_long", "failed"}
+var outcomeNames = [outcomes]string{"passed", "logged", "shadow", "blocked", "limited", "allowed", "skipped", "over_budget", "too_long", "failed"}
 
 // String returns the name in metrics and replies.
 func (o outcome) String() string { return outcomeNames[o] }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgewaf/rules"
+	"github.com/caddyedge/caddy-edge/internal/edgeapp"
 )
 
 // Versions are those of what packs of rules may require.
@@ -46,6 +47,11 @@ func (f *Firewall) provisionPacks() error {
 		return err
 	}
 	f.rules.packs = set
+	for _, r := range set.Rules() {
+		if r.Action == rules.Limit {
+			f.purgers.app.Need(edgeapp.DemandZone, r.Zone, fmt.Sprintf("edge_waf: rules: %s:%d: rule %s: zone", r.Pack.File, r.Line, r.ID))
+		}
+	}
 	for _, pack := range packs {
 		for _, warning := range pack.Warnings {
 			f.logger.Warn("a pack of rules has what is likely not meant", zap.String("file", pack.File), zap.String("warning", warning))

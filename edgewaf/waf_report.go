@@ -26,6 +26,8 @@ func (i *inspection) action() string {
 	switch {
 	case i.blocked:
 		return actBlock
+	case i.limited:
+		return actLimit
 	case i.would:
 		return actShadow
 	case i.allowed:
@@ -75,6 +77,8 @@ func (i *inspection) write(now time.Time) {
 		if i.event.Phase == phaseResponse {
 			text = "blocked a response"
 		}
+	case i.limited:
+		text = "limited a request"
 	case i.would:
 		text = "would have blocked a request"
 		if i.event.Phase == phaseResponse {
@@ -109,6 +113,8 @@ func (i *inspection) count() {
 		o = i.failure
 	case i.blocked:
 		o = outcomeBlocked
+	case i.limited:
+		o = outcomeLimited
 	case i.would:
 		o = outcomeShadow
 	case i.allowed:

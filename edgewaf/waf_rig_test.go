@@ -24,6 +24,7 @@ type wafRig struct {
 	repl   *caddy.Replacer
 	got    string // the content that the origin got
 	asked  int    // requests that the origin got
+	front  func(r *http.Request)
 }
 
 func provisionFirewall(config string) (*Firewall, func(), error) {
@@ -65,16 +66,24 @@ func browse(method, target, content string, fields ...string) *http.Request {
 }
 
 // do serves a request as Caddy's server would; errors become statuses.
-func (g *wafRig) do(r *http.Request) *httptest.ResponseRecorder {
+func (g *wafRig) do(r *http.Request) *httptest.ResponseRecorder { return g.doWith(r, nil) }
+
+// doWith is do with something that handlers in front do.
+func (g *wafRig) doWith(r *http.Request, front func(r *http.Request)) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
+	g.front = front
 	g.serveTo(w, r)
 	return w
 }
 
+// serveTo is do with a writer of the test's.
 func (g *wafRig) serveTo(w http.ResponseWriter, r *http.Request) {
 	g.repl = caddy.NewReplacer()
 	r = caddyhttp.PrepareRequest(r, g.repl, w, g.server)
 	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, strings.Trim(r.RemoteAddr[:strings.LastIndexByte(r.RemoteAddr, ':')], "[]"))
+	if g.front != nil {
+		g.front(r)
+	}
 	err := g.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		g.asked++
 		data, err := io.ReadAll(r.Body)
