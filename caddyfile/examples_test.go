@@ -104,6 +104,16 @@ var examples = map[string]example{
 			{"TRACE /plain", "", 405, map[string][]string{"Allow": {"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}}},
 		},
 	},
+	"firewall.caddyfile": {
+		"shop.example.com", withOrigin("127.0.0.1:9000"), []step{
+			{"/plain", "", 200, nil},
+			{"/plain?q=1%27+union+select+password+from+users--+-", "", 403, nil},
+			{"/plain?password=1%27+union+select+password+from+users--+-", "", 200, nil},
+			{"/.git/config", "", 404, nil},
+			{"/admin/pages/1?body=%3Cscript%3Ealert(1)%3C/script%3E", "", 200, nil},
+			{"/pages/1?body=%3Cscript%3Ealert(1)%3C/script%3E", "", 403, nil},
+		},
+	},
 	"backends.caddyfile": {
 		"example.com", withBackends, slices.Repeat([]step{{"/plain", "", 200, nil}}, 12),
 	},
