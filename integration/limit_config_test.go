@@ -197,7 +197,7 @@ func TestBadRulesFilesAreRefusedByRule(t *testing.T) {
 		"unknown field":     {"rules: [{id: a, rate: 1, brust: 5}]", []string{"brust"}},
 		"no id":             {"rules: [{rate: 1}]", []string{"rule 1", "no id"}},
 		"id twice":          {"rules: [{id: a, rate: 1}, {id: a, rate: 2}]", []string{"rule 2", `"a"`}},
-		"bad id":            {"rules: [{id: a b, rate: 1}]", []string{"a b", "name: invalid value"}},
+		"bad id":            {"rules: [{id: a b, rate: 1}]", []string{"rule 1", "a b", "id: invalid value"}},
 		"no rate":           {"rules: [{id: a}]", []string{`"a"`, "rate"}},
 		"rate zero":         {"rules: [{id: a, rate: 0}]", []string{`"a"`, "rate", "0.0000001"}},
 		"rate below zero":   {"rules: [{id: a, rate: -1}]", []string{`"a"`, "rate", "-1"}},

@@ -114,7 +114,7 @@ func (r *Rule) check() error {
 		return fmt.Errorf("has no id")
 	}
 	if !validID(r.ID) {
-		return fmt.Errorf("id: want letters, digits, dots, - and _")
+		return fmt.Errorf("id: invalid value: want letters, digits, dots, - and _")
 	}
 	key, name, named := strings.Cut(r.Key, ":")
 	if named && (key != "header" || r.Header != "") {

@@ -68,7 +68,7 @@ func TestParseErrors(t *testing.T) {
 		"rules: [{id: a, rate: 1e9}]":                                             "rate: invalid value 1000000000: want",
 		"rules: [{id: a, rate: 1, burst: -1}]":                                    "burst: invalid value -1",
 		"rules: [{id: a, rate: 1, burst: 0}]":                                     "burst: invalid value 0",
-		"rules: [{id: a b, rate: 1}]":                                             `rule 1 (id "a b"): id: want letters`,
+		"rules: [{id: a b, rate: 1}]":                                             `rule 1 (id "a b"): id: invalid value: want letters`,
 		"rules: [{id: a, rate: 0.001, burst: 18015}]":                             "burst: invalid value 18015 at a rate of 0.001: full burst must refill within 208 days",
 		"rules: [{id: a, rate: 1}]\nexemptions: {cidrs: ['fe80::1%a']}":           `invalid address or CIDR "fe80::1%a"`,
 		"rules: [{id: a, rate: 1}]\nexemptions: {cidrs: ['::ffff:10.0.0.0/104']}": "write IPv4 addresses as such",

@@ -12,7 +12,7 @@ import (
 
 // Emit has an event emitted through the events app of the running config, with
 // the edge app as its origin, and returns at once. Without a running config it
-// does nothing.
+// does nothing; while another config takes its place, an event may be lost with it.
 //
 // Handlers run one event after the other on a goroutine of their own, so that a
 // slow one holds up no request. Beyond maxEvents that wait further ones are
