@@ -19,7 +19,8 @@ Usage: ./xcaddy.sh COMMAND
   run [CADDYFILE]
         Builds and runs a Caddyfile, or the demo on ports 8080 and 8443 of
         loopback.
-  test  Builds, vets, lints, and runs all tests with the race detector.
+  test  Builds, vets, lints, and runs all tests with the race detector, and some
+        that would take too long with it without.
   bench [-short] [NAME]...
         Runs benchmarks of the whole server: those of a group (cache, limit, breaker),
         or by name, or all.
@@ -242,6 +243,8 @@ cmd_test() {
 	say "== vet" && "$go" vet ./...
 	say "== lint" && lint
 	say "== test" && "$go" test -race -timeout 20m ./...
+	# Thousands of requests, and figures about memory: not for the race detector.
+	say "== test without the race detector" && "$go" test -timeout 10m -run '^Test(Regression|Memory)' ./edgewaf/crs ./integration
 }
 
 # lint runs the pinned linter, which is no dependency of the module.
