@@ -22,8 +22,8 @@ Usage: ./xcaddy.sh COMMAND
   test  Builds, vets, lints, and runs all tests with the race detector, and some
         that would take too long with it without.
   bench [-short] [NAME]...
-        Runs benchmarks of the whole server: those of a group (cache, limit, breaker),
-        or by name, or all.
+        Runs benchmarks of the whole server: those of a group (cache, limit, breaker,
+        waf), or by name, or all.
   conformance [-o DIR] SUITE_DIR
         Runs the suite of a checkout of http-tests/cache-tests, whose npm
         packages are installed, and fails when fewer tests pass than must.
@@ -244,7 +244,7 @@ cmd_test() {
 	say "== lint" && lint
 	say "== test" && "$go" test -race -timeout 20m ./...
 	# Thousands of requests, and figures about memory: not for the race detector.
-	say "== test without the race detector" && "$go" test -timeout 10m -run '^Test(Regression|Memory)' ./edgewaf/crs ./integration
+	say "== test without the race detector" && "$go" test -timeout 10m -run '^Test(Regression|Memory|Detection)' ./edgewaf ./edgewaf/crs ./integration
 }
 
 # lint runs the pinned linter, which is no dependency of the module.

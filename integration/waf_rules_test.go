@@ -116,7 +116,7 @@ var badRules = map[string]struct {
 	"data file of SecLang":   {"own.conf", "SecRule ARGS \"@pmFromFile none.data\" \"id:102,phase:2,deny\"\n", "crs off {\ninclude DIR/own.conf\n}", []string{"DIR/own.conf:1: rule 102: ", "none.data"}},
 	"no such include":        {"", "", "crs off {\ninclude DIR/none.conf\n}", []string{"DIR/none.conf", "no such file"}},
 	"rules that don't exist": {"", "", "crs {\nexclude rule 942999\n}", []string{"exclude", "942999"}},
-	"tags that don't exist":  {"", "", "skip tag attack-none", []string{"skip", "attack-none"}},
+	"tags that don't exist":  {"", "", "crs off\nskip tag attack-none", []string{"skip", "attack-none"}},
 	"YAML":                   {"own.yaml", "rules:\n  - id: a\n    match: [\n", "rules DIR/own.yaml", []string{"DIR/own.yaml:", "invalid YAML"}},
 	"field of a pack":        {"own.yaml", "rules:\n  - id: odd\n    severity: 5\n    match: {any: [{method: PUT}]}\n    action: {type: block}\n", "rules DIR/own.yaml", []string{`DIR/own.yaml:3: rule odd: unknown field "severity"`}},
 	"expression of a pack":   {"own.yaml", "rules:\n  - id: odd\n    match:\n      any:\n        - path_regex: a(\n    action: {type: block}\n", "rules DIR/own.yaml", []string{"DIR/own.yaml:5: rule odd: ", "missing closing )"}},
@@ -155,9 +155,11 @@ func TestWafValidate(t *testing.T) {
 // has set.
 func TestWafRejectedReload(t *testing.T) {
 	t.Parallel()
-	c := startWaffed(t, "edge_waf {\nblock @own\n}", "@own path /own")
+	dir := t.TempDir()
+	running := writeRules(t, dir, "running.conf", "SecRule ARGS:own \"@streq yes\" \"id:100,phase:1,deny,status:403\"\n", "crs off {\ninclude DIR/running.conf\n}\nblock @own")
+	c := startWaffed(t, running, "@own path /own")
 	status := func() [3]int {
-		return [3]int{c.get("/search"+attack, browser...).Status, c.get("/own", browser...).Status, c.get("/page", browser...).Status}
+		return [3]int{c.get("/?own=yes", browser...).Status, c.get("/own", browser...).Status, c.get("/page", browser...).Status}
 	}
 	mode := func(mode string) {
 		code, body := c.Admin(http.MethodPost, "/edge/waf/mode", map[string]string{"mode": mode})
@@ -165,7 +167,6 @@ func TestWafRejectedReload(t *testing.T) {
 	}
 	rejected := func() {
 		t.Helper()
-		dir := t.TempDir()
 		for name, bad := range badRules {
 			err := c.Reload(waffedSite, harness.Vars{"waf": writeRules(t, dir, bad.file, bad.content, bad.options), "more": ""})
 			require.Error(t, err, name)
@@ -181,7 +182,7 @@ func TestWafRejectedReload(t *testing.T) {
 	require.Equal(t, shadowed, status())
 	rejected()
 	require.Equal(t, shadowed, status())
-	require.NoError(t, c.Reload(waffedSite, harness.Vars{"waf": "edge_waf {\nblock @own\n}", "more": "@own path /own"}))
+	require.NoError(t, c.Reload(waffedSite, harness.Vars{"waf": running, "more": "@own path /own"}))
 	require.Equal(t, shadowed, status(), "it holds over reloads")
 	mode("")
 	require.Equal(t, enforced, status())
