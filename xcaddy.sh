@@ -20,10 +20,11 @@ Usage: ./xcaddy.sh COMMAND
         Builds and runs a Caddyfile, or the demo on ports 8080 and 8443 of
         loopback, its origin on 8090, the admin endpoint on 2019. Others are
         EDGE_HTTP_PORT, EDGE_HTTPS_PORT, EDGE_ORIGIN_PORT and CADDY_ADMIN.
-  test  Builds, vets, lints, and runs all tests with the race detector.
+  test  Builds, vets, lints, and runs all tests with the race detector, and some
+        that would take too long with it without.
   bench [-short] [NAME]...
-        Runs benchmarks of the whole server: those of a group (cache, limit, breaker),
-        single ones by name (hit-1k), or all. bench -h lists them.
+        Runs benchmarks of the whole server: those of a group (cache, limit, breaker,
+        waf), single ones by name (hit-1k), or all. bench -h lists them.
   conformance [-o DIR] SUITE_DIR
         Runs the suite of a checkout of http-tests/cache-tests, whose npm
         packages are installed, and fails when fewer tests pass than must.
@@ -252,6 +253,8 @@ cmd_test() {
 	say "== vet" && "$go" vet ./...
 	say "== lint" && lint
 	say "== test" && "$go" test -race -timeout 20m ./...
+	# Thousands of requests, and figures about memory: not for the race detector.
+	say "== test without the race detector" && "$go" test -timeout 10m -run '^Test(Regression|Memory|Detection)' ./edgewaf ./edgewaf/crs ./integration
 }
 
 # lint runs the pinned linter, which is no dependency of the module.

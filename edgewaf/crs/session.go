@@ -114,6 +114,7 @@ func (s *Session) Request() Verdict {
 		if it, _, err := tx.WriteRequestBody(r.Body); it != nil || err != nil {
 			return s.failed(err)
 		}
+		s.setLength(len(r.Body))
 	}
 	if _, err := tx.ProcessRequestBody(); err != nil {
 		return s.failed(err)
@@ -152,6 +153,15 @@ func (s *Session) failed(err error) Verdict {
 
 func (s *Session) variables() collection.Map {
 	return s.tx.(plugintypes.TransactionState).Variables().TX()
+}
+
+// setLength tells the rules that there is content, which the engine does for forms and text
+// only. Content without a type would else pass the rule against it by being JSON.
+func (s *Session) setLength(n int) {
+	length := s.tx.(plugintypes.TransactionState).Variables().RequestBodyLength()
+	if v, ok := length.(interface{ Set(value string) }); ok {
+		v.Set(strconv.Itoa(n))
+	}
 }
 
 // score returns a score that the rules have added up.

@@ -19,7 +19,7 @@ func TestChoose(t *testing.T) {
 	}
 	all, err := choose(nil)
 	require.NoError(t, err)
-	require.Equal(t, slices.Concat(names(cacheRows), names(limitRows), names(breakerRows)), names(all))
+	require.Equal(t, slices.Concat(names(cacheRows), names(limitRows), names(breakerRows), names(wafRows)), names(all))
 	for _, test := range []struct{ args, want []string }{
 		{[]string{"cache"}, names(cacheRows)},
 		{[]string{"hit-1k"}, []string{"hit-1k"}},
@@ -44,7 +44,7 @@ func TestRowNamesAreUnique(t *testing.T) {
 	for _, s := range suites {
 		seen[s.name] = true
 	}
-	for _, r := range slices.Concat(cacheRows, limitRows, breakerRows) {
+	for _, r := range slices.Concat(cacheRows, limitRows, breakerRows, wafRows) {
 		require.False(t, seen[r.name], r.name)
 		seen[r.name] = true
 	}
@@ -154,4 +154,19 @@ func TestRampError(t *testing.T) {
 	require.InDelta(t, 0.2, rampError([]float64{0.25, 0.5, 0.75, 0.8}), 1e-9)
 	require.InDelta(t, 0, rampError(rampSteps), 0)
 	require.Equal(t, "25.0 50.0 75.0 100.0 %", percents(rampSteps))
+}
+
+func TestAddInspections(t *testing.T) {
+	all := func(nanos float64) map[string]*timing {
+		timings := make(map[string]*timing)
+		for _, i := range inspections {
+			timings[i.name] = &timing{nanos: sample{nanos}}
+		}
+		return timings
+	}
+	lines := tableLines(func(tab *table) { require.NoError(t, tab.addInspections(all(1e6), all(2e6))) })
+	require.Len(t, lines, len(inspections))
+	require.Regexp(t, `^row +GET of a browser +1/2\.00 \(rounds: 2\.00-2\.00\) +<= 1/1\.4 of stock +ok +1\.00 ms, stock 2\.00 ms$`, lines[0])
+	require.Regexp(t, `^row +JSON of 64 KiB .* MISS `, lines[3])
+	require.Error(t, (&table{}).addInspections(nil, nil))
 }

@@ -37,3 +37,11 @@ var breakerRows = []row{
 	{"all-open", "a refusal while the proxy would wait for 3 s", runAllOpen},
 	{"faults", "backends that fail in all ways, during 30 reloads", runFaults},
 }
+
+// wafRows are the measurements of edge_waf.
+var wafRows = []row{
+	{"waf-engine", "ordinary requests against the rules: time beside stock Coraza", runInspections},
+	{"waf-request", "a whole request: CPU beside a site without the firewall", runInspected},
+	{"waf-sites", "23 sites with the rule set: memory beside one", runWaffedSites},
+	{"waf-uploads", "content of 1 GiB in each framing: whole, and in bounded memory", runUploads},
+}

@@ -20,6 +20,7 @@ type sites struct {
 type siteOptions struct {
 	name   string   // of the process
 	global string   // lines of global options
+	tls    string   // directive of sites with TLS, for localhost; "" is none
 	sites  []string // the directives of each site, whole lines
 }
 
@@ -65,7 +66,12 @@ func (o *siteOptions) caddyfile(admin string, addrs []string) string {
 	fmt.Fprintf(&text, "{\n\tadmin %s\n\tpersist_config off\n\tauto_https off\n\tlog {\n\t\tlevel WARN\n\t}\n%s}\n", admin, o.global)
 	for i, directives := range o.sites {
 		_, port, _ := strings.Cut(addrs[i], ":")
-		fmt.Fprintf(&text, "http://:%s {\n\tbind 127.0.0.1\n%s}\n", port, directives)
+		address := "http://:"
+		if o.tls != "" {
+			address = "https://localhost:"
+			directives = "\t" + o.tls + "\n" + directives
+		}
+		fmt.Fprintf(&text, "%s%s {\n\tbind 127.0.0.1\n%s}\n", address, port, directives)
 	}
 	return text.String()
 }

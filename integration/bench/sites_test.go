@@ -28,6 +28,8 @@ http://:3 {
 }
 `
 	require.Equal(t, want, o.caddyfile("127.0.0.1:1", []string{"127.0.0.1:2", "127.0.0.1:3"}))
+	o = siteOptions{tls: "tls a b", sites: []string{"\trespond 200\n"}}
+	require.Contains(t, o.caddyfile("127.0.0.1:1", []string{"127.0.0.1:2"}), "\nhttps://localhost:2 {\n\tbind 127.0.0.1\n\ttls a b\n\trespond 200\n}\n")
 }
 
 func TestEdgeSites(t *testing.T) {

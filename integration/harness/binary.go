@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,8 +38,8 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// Binary builds cmd/caddy with the race detector, once per test process, and
-// returns the path. The package's TestMain must call Main, which removes it.
+// Binary builds cmd/caddy, with the race detector if the tests are built with it, once
+// per test process, and returns the path. The package's TestMain must call Main, which removes it.
 func Binary(t testing.TB) string {
 	t.Helper()
 	binary.once.Do(build)
@@ -59,7 +60,8 @@ func build() {
 		return
 	}
 	binary.path = filepath.Join(binary.dir, "caddy")
-	cmd := exec.Command("go", "build", "-race", "-tags", "nobadger,nomysql,nopgx", "-o", binary.path, "./cmd/caddy")
+	args := slices.Concat([]string{"build"}, raceFlags, []string{"-tags", "nobadger,nomysql,nopgx", "-o", binary.path, "./cmd/caddy"})
+	cmd := exec.Command("go", args...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		binary.err = fmt.Errorf("building the binary under test: %w\n%s", err, out)

@@ -1,5 +1,5 @@
-// Package harness runs the real binary, built with the race detector, for
-// black-box tests.
+// Package harness runs the real binary for black-box tests. It is built with the race
+// detector if the tests are: go test -race.
 //
 //	func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 //
