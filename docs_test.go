@@ -20,7 +20,6 @@ import (
 
 	"github.com/caddyedge/caddy-edge/edgebreaker"
 	"github.com/caddyedge/caddy-edge/edgecache"
-	"github.com/caddyedge/caddy-edge/edgecache/rfc9111"
 	"github.com/caddyedge/caddy-edge/edgelimit"
 	"github.com/caddyedge/caddy-edge/edgewaf"
 	"github.com/caddyedge/caddy-edge/internal/api"
@@ -194,33 +193,6 @@ func jsonNames(t reflect.Type) (names []string) {
 		}
 	}
 	return names
-}
-
-// TestReasonsAreDocumented wants each reason for not storing a response on the
-// page of edge_cache.
-func TestReasonsAreDocumented(t *testing.T) {
-	text := page(t, "docs/edge_cache.md")
-	for _, reason := range rfc9111.Reasons() {
-		if reason >= rfc9111.ReasonNoCache && reason <= rfc9111.ReasonRequestNoStore {
-			requireText(t, text, "`"+reason.String()+"`")
-		}
-	}
-	passes := 0
-	ast.Inspect(funcOf(t, "edgecache", "passReason"), func(n ast.Node) bool {
-		if r, ok := n.(*ast.ReturnStmt); ok {
-			if word, ok := r.Results[0].(*ast.BasicLit); ok && word.Value != `""` {
-				requireText(t, text, "`"+strings.Trim(word.Value, `"`)+"`")
-				passes++
-			}
-		}
-		return true
-	})
-	require.NotZero(t, passes)
-	own := regexp.MustCompile(`(?m)^\treason[A-Z]\w* += "([a-z-]+)"`).FindAllStringSubmatch(page(t, "edgecache/decide.go"), -1)
-	require.NotEmpty(t, own)
-	for _, m := range own {
-		requireText(t, text, "`"+m[1]+"`")
-	}
 }
 
 // everything is a Caddyfile that brings all metrics about.

@@ -4,7 +4,9 @@
 //	xcaddy build --with github.com/caddyedge/caddy-edge
 //
 // Each feature package also works alone, as in
-// --with github.com/caddyedge/caddy-edge/edgecache.
+// --with github.com/caddyedge/caddy-edge/edgecache. The global option edge of the
+// Caddyfile comes from package caddyfile, which such a build has to name too; without
+// it the defaults hold, or the app edge in JSON.
 package edge
 
 import (

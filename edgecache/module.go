@@ -194,9 +194,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.shared = h.ref.Value()
 	budget := app.Memory
 	app.OnStart(func() error {
-		h.shared.memory.SetBudget(budget)
+		if budget > h.shared.memory.Ledger().Budget() {
+			h.shared.memory.SetBudget(budget)
+		}
 		return nil
 	})
+	// A smaller one drops responses, which a config that is rejected must not do.
+	app.OnSettled(func() { h.shared.memory.SetBudget(budget) })
 	return nil
 }
 

@@ -1,7 +1,10 @@
 package integration
 
 import (
+	"fmt"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -136,4 +139,35 @@ func TestAccessLogAndPlaceholders(t *testing.T) {
 			return e["msg"] == "handled request" && request["uri"] == tc.path && e["edge_cache"] == tc.result && detail == tc.detail
 		})
 	}
+}
+
+// A configuration that an address in use rejects changes neither the budget nor what is
+// stored, though it has less memory, whichever part of it starts first.
+func TestLateRejectionLeavesTheStoreAlone(t *testing.T) {
+	t.Parallel()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer busy.Close()
+	c := startCaddyfile(t, cachedSite, harness.Vars{"options": "", "memory": "64MiB"})
+	c.origin.HandleFunc("/*", func(*origin.Request) origin.Reply {
+		return origin.Reply{Headers: []string{minute}, Body: origin.Pattern(200_000)}
+	})
+	const pages = 20
+	for i := range pages {
+		c.get(fmt.Sprintf("/%d", i))
+	}
+	before := c.stats()
+	require.Equal(t, pages, before.Entries)
+	rejected := strings.Replace(cachedSite, `{{http "site"}}`, `http://{{.busy}}, {{http "site"}}`, 1)
+	for range 12 { // Caddy starts the apps in any order
+		err := c.Reload(rejected, harness.Vars{"options": "", "memory": "1MiB", "busy": busy.Addr().String()})
+		require.ErrorContains(t, err, "address already in use")
+		after := c.stats()
+		require.Equal(t, []int64{before.Budget, before.Bytes}, []int64{after.Budget, after.Bytes})
+	}
+	for i := range pages {
+		require.Contains(t, cacheStatus(c.get(fmt.Sprintf("/%d", i))), "edge; hit")
+	}
+	require.NoError(t, c.Reload(cachedSite, harness.Vars{"options": "", "memory": "1MiB"}))
+	poll(t, "the smaller budget holds", func() bool { s := c.stats(); return s.Budget == 1<<20 && s.Bytes <= 1<<20 })
 }

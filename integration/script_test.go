@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -82,13 +82,12 @@ func (s *script) write(name, text string) {
 	require.NoError(s.t, os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o700)) //nolint:gosec // it is to be run
 }
 
-// command is xcaddy.sh with variables NAME=VALUE and arguments, which are all that has no
-// "=" in front of any "/" or ":".
+// command is xcaddy.sh with variables NAME=VALUE and arguments.
 func (s *script) command(vars []string, args ...string) *exec.Cmd {
 	root, err := filepath.Abs("..")
 	require.NoError(s.t, err)
 	cmd := exec.CommandContext(s.t.Context(), filepath.Join(root, "xcaddy.sh"), args...)
-	cmd.Dir, cmd.Env = s.dir, append(s.vars[:len(s.vars):len(s.vars)], vars...)
+	cmd.Dir, cmd.Env = s.dir, append(slices.Clip(s.vars), vars...)
 	return cmd
 }
 
@@ -225,7 +224,7 @@ func TestScriptRefuses(t *testing.T) {
 		{"no Go of that name", []string{"go"}, []string{"XCADDY_WHICH_GO=go7"}, []string{"build"}, "no Go found"},
 		{"an old Go", []string{"go"}, []string{"STUB_VERSION=go1.9.2"}, []string{"build"}, "xcaddy.sh: Go is too old: 1.9.2 is installed, 1.26"},
 		{"a build that fails", []string{"go"}, []string{"STUB_FAIL=go"}, []string{"build"}, "Building"},
-		{"an option that is none", []string{"go"}, nil, []string{"build", "--wiht", "x"}, "build: unknown option --wiht"},
+		{"an option that is none", []string{"go"}, nil, []string{"build", "--frob", "x"}, "build: unknown option --frob"},
 		{"with without a module", []string{"go"}, nil, []string{"build", "--with"}, "--with needs a module"},
 		{"no such directory", []string{"go"}, nil, []string{"build", "--with", "example.com/a=./none"}, "--with example.com/a: no directory ./none"},
 		{"no such command", nil, nil, []string{"biuld"}, "unknown command biuld"},
@@ -330,7 +329,7 @@ func TestScriptRunsTheDemo(t *testing.T) {
 		return resp.StatusCode, resp.Proto, resp.Header.Get("Cache-Status"), string(read)
 	}
 	lines := regexp.MustCompile(`(?m)^  (?:time )?(curl .*?(\S*(?:localhost|127\.0\.0\.1):\d+\S*).*)$`).FindAllStringSubmatch(out.String(), -1)
-	require.Equal(t, strings.Count(out.String(), "\n  "), len(lines), "each line is one to try:\n%s", out.String())
+	require.Len(t, lines, strings.Count(out.String(), "\n  "), "each line is one to try:\n%s", out.String())
 	type told struct {
 		status             int
 		proto, cache, body string
@@ -370,10 +369,10 @@ func TestScriptRunsTheDemo(t *testing.T) {
 	}
 	require.Empty(t, got, "nothing else is printed")
 	url := fmt.Sprintf("http://localhost:%d/", web)
-	_, _, first, _ := ask(url, "")
-	_, _, second, _ := ask(url, "")
-	require.Contains(t, first, "fwd=uri-miss; stored", "it was purged")
-	require.Contains(t, second, "edge; hit")
+	for _, want := range []string{"fwd=uri-miss; stored", "edge; hit"} { // it was purged
+		_, _, cache, _ := ask(url, "")
+		require.Contains(t, cache, want)
+	}
 
 	require.NoError(t, group(syscall.SIGINT))
 	select {
@@ -384,7 +383,7 @@ func TestScriptRunsTheDemo(t *testing.T) {
 		t.Fatalf("it does not end; its output:\n%s", out.String())
 	}
 	require.NotContains(t, out.String(), "DATA RACE")
-	require.True(t, errors.Is(group(0), syscall.ESRCH), "nothing of it runs any more")
+	require.ErrorIs(t, group(0), syscall.ESRCH, "nothing of it runs any more")
 	conn, err := new(net.Dialer).DialContext(context.WithoutCancel(t.Context()), "tcp", admin)
 	if err == nil {
 		conn.Close()

@@ -46,6 +46,7 @@ type App struct {
 	ready    chan struct{} // closed when all apps have started, or this one was stopped
 	getReady func()
 	onStart  []func() error
+	settled  []func()
 	claims   map[string]string
 	offers   map[string]bool // by kind and name
 	needs    []need
@@ -100,6 +101,12 @@ func (a *App) Validate() error {
 // such as changing the budget of a shared store. An error of f rejects the
 // config.
 func (a *App) OnStart(f func() error) { a.onStart = append(a.onStart, f) }
+
+// OnSettled has f called when the config is the only one that runs: the one before it, if
+// there was one, has stopped, and nothing can reject this one any more. That is for what
+// can't be undone, such as dropping what a smaller budget has no room for. After a config
+// was rejected f is called again.
+func (a *App) OnSettled(f func()) { a.settled = append(a.settled, f) }
 
 // Start checks the routes of the HTTP servers, then calls the functions given
 // to OnStart.

@@ -19,6 +19,9 @@ func init() {
 // live records the memory of the configs that went live.
 var live []int64
 
+// settled records that of the configs that were alone.
+var settled []int64
+
 // user is an app that uses the edge app as features do.
 type user struct {
 	Fail bool `json:"fail,omitempty"`
@@ -44,6 +47,7 @@ func (u *user) Provision(ctx caddy.Context) error {
 		live = append(live, app.Memory)
 		return nil
 	})
+	app.OnSettled(func() { settled = append(settled, app.Memory) })
 	return nil
 }
 
@@ -91,6 +95,21 @@ func TestRejectedAfterStart(t *testing.T) {
 		}
 	}
 	t.Fatal("the app never started first")
+}
+
+// TestSettledOnlyWhenAlone: what can't be undone is done for a config that nothing can
+// reject any more, and not for one that is.
+func TestSettledOnlyWhenAlone(t *testing.T) {
+	settled = nil
+	require.NoError(t, reloadtest.Load(t, `{"apps": {"edgeapp_user": {}, "edge": {"memory": 1048576}}}`))
+	require.Equal(t, int64(1<<20), settled[len(settled)-1])
+	settled = nil
+	for range 30 {
+		require.ErrorContains(t, reloadtest.Load(t, `{"apps": {"edgeapp_user": {}, "edge": {"memory": 2097152}, "edgeapp_late": {}}}`), "too late")
+	}
+	require.NotContains(t, settled, int64(2<<20))
+	require.NoError(t, reloadtest.Load(t, `{"apps": {"edgeapp_user": {}, "edge": {"memory": 3145728}}}`))
+	require.Equal(t, int64(3<<20), settled[len(settled)-1])
 }
 
 func TestConfigWithoutHTTP(t *testing.T) {

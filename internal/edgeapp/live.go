@@ -26,7 +26,18 @@ func (c *configs) start(a *App) error {
 	}
 	c.started = append(c.started, a)
 	c.running.Store(a)
+	c.settle()
 	return nil
+}
+
+// settle tells the config that is alone that it is.
+func (c *configs) settle() {
+	if len(c.started) != 1 {
+		return
+	}
+	for _, f := range c.started[0].settled {
+		f()
+	}
 }
 
 // stop ends a config. If it was the running one, the one before it runs on.
@@ -35,6 +46,7 @@ func (c *configs) stop(a *App) error {
 	defer c.mu.Unlock()
 	c.started = slices.DeleteFunc(c.started, func(b *App) bool { return a == b })
 	if c.running.Load() != a {
+		c.settle()
 		return nil
 	}
 	c.running.Store(nil)
@@ -51,6 +63,7 @@ func (c *configs) resume(err error) error {
 	if e := last.apply(); e != nil && err == nil {
 		err = e
 	}
+	c.settle()
 	return err
 }
 
