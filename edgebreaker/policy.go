@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgebreaker/balance"
@@ -180,6 +181,9 @@ func (p *Policy) introduce(ctx caddy.Context, app *edgeapp.App) {
 	p.noRoutes = len(h.HandleResponse) == 0
 	_, p.traced = h.Transport.(*reverseproxy.HTTPTransport)
 	p.traced = p.traced || h.Transport == nil // it is that one by default, and made later
+	if t, ok := h.Transport.(*fastcgi.Transport); ok && t.ReadTimeout == 0 {
+		p.logger.Warn("the transport fastcgi has no read_timeout, and nothing else ends its wait: the deadlines of edge_breaker only count a failure when a backend hangs")
+	}
 }
 
 // hold keeps the backends of the config, so that they can be seen, and forced, before

@@ -2,7 +2,6 @@ package edgebreaker
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -80,6 +79,7 @@ type record struct {
 	header   time.Time // when the header came
 	yielded  bool      // the attempt gave the slot of a probe back
 	expired  error     // the deadline that passed, as the cause of the cancellation
+	late     bool      // it passed before the header, by the backend's fault
 	deadline deadline
 }
 
@@ -192,7 +192,7 @@ func (rec *record) begin(now time.Time, a breaker.Attempt, t try, name any) {
 	}
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	rec.attempt, rec.counters, rec.phase, rec.began, rec.expired, rec.yielded = a, t.counters, waiting, now, nil, false
+	rec.attempt, rec.counters, rec.phase, rec.began, rec.expired, rec.late, rec.yielded = a, t.counters, waiting, now, nil, false, false
 	rec.arm()
 }
 
@@ -208,13 +208,17 @@ func (rec *record) answered(now time.Time, status int) {
 		return
 	}
 	rec.phase, rec.header = streaming, now
-	began := rec.began
+	began, late := rec.began, rec.late
 	rec.mu.Unlock()
 
 	t := rec.tries.last()
 	t.status = int16(min(status, 999)) //nolint:gosec // it fits
 	o := rec.judge(status)
-	if o == breaker.Failure && rec.slowUpload() {
+	switch {
+	case late: // as was told when the deadline passed
+		o, t.failure = breaker.Failure, failureTimeout
+		t.counters.failed(t.failure)
+	case o == breaker.Failure && rec.slowUpload():
 		o = breaker.Ignored
 	}
 	rec.mu.Lock()
@@ -321,11 +325,13 @@ func (rec *record) conclude(now time.Time, err error, panicked, last bool) {
 	case was == waiting:
 		rec.failed(now, t, err, expired, last)
 	case panicked && rec.writer.wrote && !rec.abortedByClient():
-		t.failure = failureReset
-		if expired != nil {
-			t.failure = failureTimeout
+		if t.failure == failureNone {
+			t.failure = failureReset
+			if expired != nil {
+				t.failure = failureTimeout
+			}
+			t.counters.failed(t.failure)
 		}
-		t.counters.failed(t.failure)
 		report(rec.attempt.End(now, breaker.Failure), t.counters)
 	case panicked:
 		report(rec.attempt.End(now, breaker.Ignored), t.counters)
@@ -337,9 +343,9 @@ func (rec *record) conclude(now time.Time, err error, panicked, last bool) {
 // failed ends an attempt that brought no header.
 func (rec *record) failed(now time.Time, t *try, err, expired error, last bool) {
 	switch {
-	case rec.clientFault():
-		t.failure = failureClient
-	case rec.slowUpload() && (!errors.Is(expired, errHeaderTimeout) || !rec.uploaded()): // that deadline runs from the end of the body
+	case rec.late: // whoever left since
+		t.failure = failureTimeout
+	case rec.clientFault() || rec.excused(expired):
 		t.failure = failureClient
 	case expired != nil || timedOut(context.Cause(rec.base)):
 		t.failure = failureTimeout
