@@ -56,8 +56,9 @@ type Policy struct {
 	rules atomic.Pointer[breaker.Config]
 	// noRetries is set when the proxy never sends a request again, so that each error
 	// is told; noRoutes when it handles no response by routes; traced when its
-	// transport reports to httptrace.
-	noRetries, noRoutes, traced bool
+	// transport reports to httptrace; streams when that has HTTP/2 or 3 without TLS
+	// telling so.
+	noRetries, noRoutes, traced, streams bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -179,7 +180,9 @@ func (p *Policy) introduce(ctx caddy.Context, app *edgeapp.App) {
 	app.Asks(h, isProxy(modules[len(modules)-2]))
 	p.noRetries = h.LoadBalancing.Retries == 0 && h.LoadBalancing.TryDuration == 0
 	p.noRoutes = len(h.HandleResponse) == 0
-	_, p.traced = h.Transport.(*reverseproxy.HTTPTransport)
+	t, ok := h.Transport.(*reverseproxy.HTTPTransport)
+	p.traced = ok
+	p.streams = ok && (slices.Contains(t.Versions, "h2c") || slices.Contains(t.Versions, "3"))
 	p.traced = p.traced || h.Transport == nil // it is that one by default, and made later
 	if t, ok := h.Transport.(*fastcgi.Transport); ok && t.ReadTimeout == 0 {
 		p.logger.Warn("the transport fastcgi has no read_timeout, and nothing else ends its wait: the deadlines of edge_breaker only count a failure when a backend hangs")
@@ -281,7 +284,7 @@ func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, _ http.
 // prepare gives the proxy's request the deadlines of the attempt, and where the
 // proxy may try again a trace of the connection.
 func (p *Policy) prepare(rec *record, r *http.Request, again bool) {
-	rec.nests = !p.noRoutes
+	rec.nests, rec.streams = !p.noRoutes, p.streams
 	ctx := rec.limited(r, again)
 	switch {
 	case p.noRetries:

@@ -57,11 +57,13 @@ type record struct {
 	before   int             // how many tries there were before it
 	dialled  string          // what the proxy was told to dial
 	nests    bool            // the proxy handles responses, maybe by other proxies
+	streams  bool            // its transport has HTTP/2 or 3 without asking
 	route    bool            // the attempt is that of the route as a whole
 	tries    tries
 	doubts   doubts
 	refused  refusal         // what the policy found when nobody could be asked
 	ended    ending          // why it ended the retries
+	told     bool            // the proxy has told the error of the attempt
 	trace    *trace          // of the proxy's connections, if it retries
 	slot     *slot           // of the attempt, where the concurrency is limited
 	restored bool            // the attempt goes to an open backend, since too many are out
@@ -236,7 +238,7 @@ func (rec *record) answered(now time.Time, status int) {
 		o = breaker.Ignored
 	}
 	report(rec.attempt.Header(now, latency, o), t.counters)
-	rec.doubts.end(now, breaker.Failure) // this backend took the request
+	rec.doubts.end(now, breaker.Failure, breaker.Failure) // this backend took the request
 }
 
 // replacedBy notes that the client gets the response of another proxy, which took the
@@ -283,7 +285,11 @@ func latest(a, b time.Time) time.Time {
 func (rec *record) settle(now time.Time, err error, panicked bool) {
 	rec.conclude(now, err, panicked, true)
 	if rec.doubts.n > 0 {
-		rec.doubts.end(now, rec.tries.last().failure.outcome())
+		f, stream := rec.tries.last().failure, breaker.Ignored
+		if rec.told && f == failureReset {
+			stream = breaker.Failure
+		}
+		rec.doubts.end(now, stream, f.outcome())
 	}
 	rec.mu.Lock()
 	rec.phase = closed
@@ -302,6 +308,7 @@ func (rec *record) conclude(now time.Time, err error, panicked, last bool) {
 		return
 	}
 	rec.mu.Unlock()
+	rec.told = last
 	if was == waiting {
 		// A retry for the status, a response that is handled by routes, or a
 		// handler that answered with nothing but the default status.
@@ -362,8 +369,12 @@ func (rec *record) failed(now time.Time, t *try, err, expired error, last bool) 
 		waited, _ := rec.latency(now, rec.began)
 		report(rec.attempt.Header(now, waited, breaker.Failure), t.counters)
 	}
-	if !last && t.failure == failureReset && rec.doubts.add(rec.attempt, t.counters) {
-		return
+	o := t.failure.outcome()
+	if !last && t.failure == failureReset {
+		if rec.doubts.add(rec.attempt, t.counters, rec.streams || rec.trace.stream()) {
+			return
+		}
+		o = breaker.Ignored
 	}
-	report(rec.attempt.End(now, t.failure.outcome()), t.counters)
+	report(rec.attempt.End(now, o), t.counters)
 }

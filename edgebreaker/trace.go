@@ -1,6 +1,7 @@
 package edgebreaker
 
 import (
+	"crypto/tls"
 	"net/http/httptrace"
 	"os"
 	"sync/atomic"
@@ -11,7 +12,8 @@ import (
 type trace struct {
 	hooks                         httptrace.ClientTrace
 	asked, handshake, ready, sent atomic.Bool
-	refused                       atomic.Pointer[error] // why the request was not sent
+	refused                       atomic.Pointer[error]    // why the request was not sent
+	tls                           atomic.Pointer[tls.Conn] // the connection, if it is of TLS
 }
 
 // newTrace returns a trace. Transports of Caddy's http kind report by themselves; of
@@ -31,7 +33,12 @@ func newTrace(reports bool) *trace {
 	t.hooks.GetConn = func(string) { t.asked.Store(true) }
 	// Not the hooks of connections: each attempt of the proxy would wrap them anew.
 	t.hooks.TLSHandshakeStart = func() { t.handshake.Store(true) }
-	t.hooks.GotConn = func(httptrace.GotConnInfo) { t.ready.Store(true) }
+	t.hooks.GotConn = func(info httptrace.GotConnInfo) {
+		t.ready.Store(true)
+		if c, ok := info.Conn.(*tls.Conn); ok {
+			t.tls.Store(c)
+		}
+	}
 	t.hooks.WroteHeaders = func() { t.sent.Store(true) }
 	t.hooks.WroteRequest = func(info httptrace.WroteRequestInfo) {
 		if err := info.Err; err != nil {
@@ -52,6 +59,16 @@ func (t *trace) reset() {
 	t.ready.Store(false)
 	t.sent.Store(false)
 	t.refused.Store(nil)
+	t.tls.Store(nil)
+}
+
+// stream reports whether TLS has chosen HTTP/2.
+func (t *trace) stream() bool {
+	if t == nil {
+		return false
+	}
+	c := t.tls.Load()
+	return c != nil && c.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // failure returns why an attempt failed. Where nothing was reported there was no
