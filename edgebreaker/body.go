@@ -18,6 +18,7 @@ type body struct {
 	last    atomic.Int64 // when the last Read returned
 	end     atomic.Int64 // when it ended
 	waits   atomic.Int64 // time spent in Read
+	before  atomic.Int64 // that was spent before a backend was asked
 	failed  atomic.Bool
 	closing atomic.Bool
 	begun   atomic.Bool // a Read was begun: what comes may be gone
@@ -74,11 +75,17 @@ func (b *body) empty() bool { return b.end.Load() != 0 && !b.some.Load() }
 // touched returns when something of the body came last.
 func (b *body) touched() time.Time { return start.Add(time.Duration(b.last.Load())) }
 
-// waited returns how long the body has been waited for.
-func (b *body) waited() time.Duration {
-	waited := time.Duration(b.waits.Load())
+// asks notes that a backend is asked from here on. What the client took before, while
+// the proxy filled its buffer, kept none waiting.
+func (b *body) asks() { b.before.Store(int64(b.spent())) }
+
+// waited returns how long a backend has waited for the body.
+func (b *body) waited() time.Duration { return b.spent() - time.Duration(b.before.Load()) }
+
+func (b *body) spent() time.Duration {
+	spent := time.Duration(b.waits.Load())
 	if since := b.reading.Load(); since != 0 {
-		waited += time.Since(start) - time.Duration(since)
+		spent += time.Since(start) - time.Duration(since)
 	}
-	return waited
+	return spent
 }

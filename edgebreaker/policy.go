@@ -253,7 +253,10 @@ func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, _ http.
 	if !again {
 		rec.proxy, rec.before, rec.ended, rec.refused = r, rec.tries.n, goesOn, refusal{}
 		rec.proxyCtx = r.Context()
-		rec.buffered = rec.content != nil && rec.body.closing.Load()
+		if rec.content != nil {
+			rec.buffered = rec.body.closing.Load()
+			rec.body.asks()
+		}
 		h.budget.Request(now)
 	}
 	if retry {

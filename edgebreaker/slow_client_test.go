@@ -133,3 +133,27 @@ func TestConfiguredBackendsStay(t *testing.T) {
 	}
 	require.Equal(t, http.StatusServiceUnavailable, g.get("/").status)
 }
+
+// TestSlowUploadsIntoABuffer: what a client took to fill the proxy's buffer is no excuse
+// for the backend, which was not asked yet.
+func TestSlowUploadsIntoABuffer(t *testing.T) {
+	for _, buffer := range []string{"1KiB", "4"} { // all of the body, or its beginning
+		a := newOrigin(t, "a")
+		a.serve(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusInternalServerError)
+		})
+		g := newRig(t)
+		g.load(site("failures 1", a.address, "request_buffers "+buffer))
+		body, send := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(send, "x")
+			time.AfterFunc(slowClient+slowClient/5, func() {
+				_, _ = io.WriteString(send, "and the rest")
+				_ = send.Close()
+			})
+		}()
+		require.Equal(t, http.StatusInternalServerError, g.do(http.MethodPost, "/", body).status)
+		requireState(t, a.address, breaker.Open)
+	}
+}
