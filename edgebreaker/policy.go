@@ -57,8 +57,8 @@ type Policy struct {
 	// noRetries is set when the proxy never sends a request again, so that each error
 	// is told; noRoutes when it handles no response by routes; traced when its
 	// transport reports to httptrace; streams when that has HTTP/2 or 3 without TLS
-	// telling so.
-	noRetries, noRoutes, traced, streams bool
+	// telling so; dynamic when the proxy looks its upstreams up.
+	noRetries, noRoutes, traced, streams, dynamic bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -179,6 +179,7 @@ func (p *Policy) introduce(ctx caddy.Context, app *edgeapp.App) {
 	}
 	app.Asks(h, isProxy(modules[len(modules)-2]))
 	p.noRetries = h.LoadBalancing.Retries == 0 && h.LoadBalancing.TryDuration == 0
+	p.dynamic = len(h.DynamicUpstreamsRaw) > 0
 	p.noRoutes = len(h.HandleResponse) == 0
 	t, ok := h.Transport.(*reverseproxy.HTTPTransport)
 	p.traced = ok
@@ -250,9 +251,17 @@ func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, _ http.
 	rec.conclude(now, nil, false, false)
 	again := rec.proxy == r // Caddy passes the same one for all attempts
 	retry := again && rec.tries.n > rec.before
+	if again && p.dynamic && r.Context().Err() != nil {
+		// The proxy has looked its upstreams up with a context that our deadline had
+		// ended, and found none, or those that are there for such a case.
+		pool = rec.pool
+	}
 	if !again {
 		rec.proxy, rec.before, rec.ended, rec.refused = r, rec.tries.n, goesOn, refusal{}
-		rec.proxyCtx = r.Context()
+		rec.proxyCtx, rec.pool = r.Context(), nil
+		if p.dynamic {
+			rec.pool = pool
+		}
 		if rec.content != nil {
 			rec.buffered = rec.body.closing.Load()
 			rec.body.asks()
@@ -315,7 +324,7 @@ func (p *Policy) balanceOnly(pool reverseproxy.UpstreamPool, r *http.Request) *r
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	s := p.selection(nil, repl)
 	defer s.done()
-	s.collect(pool, r, time.Now())
+	s.collect(r.Context(), pool, time.Now())
 	i := p.picker.Pick(s.candidates)
 	if i < 0 {
 		return s.broken

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
 	"github.com/caddyedge/caddy-edge/internal/reqinfo"
@@ -51,14 +52,15 @@ type record struct {
 	// buffered is set when the proxy had the whole body before it asked.
 	buffered bool
 
-	proxied  any             // how long a proxy in front of a guarded route took, if there was one
-	proxyCtx context.Context // with which that proxy began; a deadline may have ended the present one
-	proxy    *http.Request   // that of the proxy which asked last
-	before   int             // how many tries there were before it
-	dialled  string          // what the proxy was told to dial
-	nests    bool            // the proxy handles responses, maybe by other proxies
-	streams  bool            // its transport has HTTP/2 or 3 without asking
-	route    bool            // the attempt is that of the route as a whole
+	proxied  any                       // how long a proxy in front of a guarded route took, if there was one
+	proxyCtx context.Context           // with which that proxy began; a deadline may have ended the present one
+	proxy    *http.Request             // that of the proxy which asked last
+	pool     reverseproxy.UpstreamPool // what that one found, where it looks its upstreams up
+	before   int                       // how many tries there were before it
+	dialled  string                    // what the proxy was told to dial
+	nests    bool                      // the proxy handles responses, maybe by other proxies
+	streams  bool                      // its transport has HTTP/2 or 3 without asking
+	route    bool                      // the attempt is that of the route as a whole
 	tries    tries
 	doubts   doubts
 	refused  refusal         // what the policy found when nobody could be asked

@@ -18,15 +18,18 @@ import (
 // of the backend, also when the upload has ended.
 func TestTimeOfSlowUploads(t *testing.T) {
 	a := newOrigin(t, "a")
+	arrived := make(chan struct{})
 	a.serve(func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 	})
 	g := newRig(t)
-	g.load(site("failures 1\ntimeout 2s", a.address, ""))
+	g.load(site("failures 1\ntimeout 4s", a.address, ""))
 	body, send := io.Pipe()
 	go func() {
 		_, _ = io.WriteString(send, "x")
+		<-arrived
 		time.AfterFunc(slowClient+slowClient/5, func() { _ = send.Close() })
 	}()
 	require.Equal(t, http.StatusGatewayTimeout, g.do(http.MethodPost, "/", body).status)
@@ -37,13 +40,13 @@ func TestTimeOfSlowUploads(t *testing.T) {
 // TestTimeOfSlowReaders: nor is one that the client has used up by not reading.
 func TestTimeOfSlowReaders(t *testing.T) {
 	a := newOrigin(t, "a")
-	ended := make(chan struct{})
+	ended, text := make(chan struct{}), strings.Repeat("x", 64<<20) // which takes its time
 	a.serve(func(w http.ResponseWriter, _ *http.Request) {
 		defer close(ended)
-		_, _ = io.WriteString(w, strings.Repeat("x", 64<<20))
+		_, _ = io.WriteString(w, text)
 	})
 	g := newRig(t)
-	g.load(site("failures 1\ntimeout 2s", a.address, ""))
+	g.load(site("failures 1\ntimeout 4s", a.address, ""))
 	c, err := net.Dial("unix", g.socket())
 	require.NoError(t, err)
 	_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
