@@ -87,7 +87,16 @@ func (rec *record) judge(status int) breaker.Outcome {
 	case rec.handler.failing.has(status):
 		return breaker.Failure
 	}
-	return rec.judgeGRPC(rec.wrapper.Header()["Grpc-Status"]) // without a body
+	result := rec.wrapper.Header()["Grpc-Status"] // without a body
+	if !rec.writer.wrote {
+		// The proxy tries again for what the header says, or routes handle it: only a
+		// placeholder has it.
+		result = nil
+		if v, ok := rec.placeholder(proxyGRPCStatus).(string); ok {
+			result = []string{v}
+		}
+	}
+	return rec.judgeGRPC(result)
 }
 
 // trailers returns what the end of a response says, which for gRPC is in the

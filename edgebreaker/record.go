@@ -153,6 +153,8 @@ const (
 	proxyLatency  = "http.reverse_proxy.upstream.latency"
 	proxyDuration = "http.reverse_proxy.duration"
 	proxyAddress  = "http.reverse_proxy.upstream.hostport"
+
+	proxyGRPCStatus = "http.reverse_proxy.header.Grpc-Status"
 )
 
 func (rec *record) placeholder(name string) any {
