@@ -3,7 +3,6 @@ package edgebreaker
 import (
 	"crypto/tls"
 	"net/http/httptrace"
-	"os"
 	"sync/atomic"
 )
 
@@ -12,6 +11,7 @@ import (
 type trace struct {
 	hooks                         httptrace.ClientTrace
 	asked, handshake, ready, sent atomic.Bool
+	short                         atomic.Bool              // this machine was short of something
 	refused                       atomic.Pointer[error]    // why the request was not sent
 	tls                           atomic.Pointer[tls.Conn] // the connection, if it is of TLS
 }
@@ -24,8 +24,11 @@ func newTrace(reports bool) *trace {
 		t.hooks.DNSStart = func(httptrace.DNSStartInfo) { t.asked.Store(true) }
 		t.hooks.ConnectStart = func(string, string) { t.asked.Store(true) }
 		t.hooks.ConnectDone = func(_, _ string, err error) {
-			if err == nil {
+			switch {
+			case err == nil:
 				t.sent.Store(true)
+			case ours(err):
+				t.short.Store(true)
 			}
 		}
 		return t
@@ -58,6 +61,7 @@ func (t *trace) reset() {
 	t.handshake.Store(false)
 	t.ready.Store(false)
 	t.sent.Store(false)
+	t.short.Store(false)
 	t.refused.Store(nil)
 	t.tls.Store(nil)
 }
@@ -86,19 +90,8 @@ func (t *trace) failure() failure {
 		return failureOther
 	case t.handshake.Load():
 		return failureTLS
-	case t.asked.Load() && !noDescriptors():
+	case t.asked.Load() && !t.short.Load() && !shortage():
 		return failureDial
 	}
 	return failureOther
-}
-
-// noDescriptors reports whether this machine can't open anything at present, which is
-// the likely reason then that it could not connect, and nobody else tells.
-func noDescriptors() bool {
-	f, err := os.Open(os.DevNull)
-	if err != nil {
-		return ours(err)
-	}
-	_ = f.Close()
-	return false
 }
