@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,13 +20,7 @@ func hanging(t *testing.T) (address string, release func()) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	released := make(chan struct{})
-	release = func() {
-		select {
-		case <-released:
-		default:
-			close(released)
-		}
-	}
+	release = sync.OnceFunc(func() { close(released) })
 	t.Cleanup(release)
 	t.Cleanup(func() { l.Close() })
 	record := func(kind byte, content string) string {

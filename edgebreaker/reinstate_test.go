@@ -1,7 +1,6 @@
 package edgebreaker
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -95,21 +94,21 @@ func TestHalfOpenIsNotReinstated(t *testing.T) {
 	g := newRig(t)
 	g.load(pool("failures 1\nprobes 1", "lb_policy edge", a.address, b.address))
 	require.Equal(t, []int{200, 200}, g.codes(2))
-	release := make(chan struct{})
-	hold := func(http.ResponseWriter, *http.Request) { <-release }
-	a.serve(hold)
-	b.serve(hold)
+	probe, release := holding("/probe")
+	defer release()
+	a.serve(probe)
+	b.serve(probe)
 	force(t, breaker.ForceOpen, a.address, b.address)
 	force(t, breaker.Auto, a.address, b.address)
 	var probes sync.WaitGroup
 	for range 2 {
-		probes.Go(func() { g.get("/") })
+		probes.Go(func() { g.get("/probe") })
 	}
 	eventually(t, func() bool { return a.asked.Load() == 2 && b.asked.Load() == 2 })
 	require.Equal(t, slices.Repeat([]int{503}, 10), g.codes(10))
 	require.Equal(t, 1, backend(t, a.address).Active())
 	require.Equal(t, 1, backend(t, b.address).Active())
-	close(release)
+	release()
 	probes.Wait()
 }
 
