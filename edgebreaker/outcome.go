@@ -106,10 +106,14 @@ func (rec *record) trailers() breaker.Outcome {
 		return rec.verdict
 	}
 	header := rec.wrapper.Header()
-	if o := rec.judgeGRPC(header["Grpc-Status"]); o != breaker.Success {
-		return o
+	o := rec.judgeGRPC(header["Grpc-Status"])
+	if o == breaker.Success {
+		o = rec.judgeGRPC(header[http.TrailerPrefix+"Grpc-Status"])
 	}
-	return rec.judgeGRPC(header[http.TrailerPrefix+"Grpc-Status"])
+	if o == breaker.Failure && rec.slowUpload() {
+		return breaker.Ignored
+	}
+	return o
 }
 
 // judgeGRPC returns what a result of gRPC says. That a deadline passed is no news

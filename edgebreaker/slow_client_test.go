@@ -160,3 +160,29 @@ func TestSlowUploadsIntoABuffer(t *testing.T) {
 		requireState(t, a.address, breaker.Open)
 	}
 }
+
+// TestResultOfSlowUploads: nor is a bad result of gRPC, in the trailers, after a client
+// has kept the backend waiting.
+func TestResultOfSlowUploads(t *testing.T) {
+	a := newOrigin(t, "a")
+	arrived := make(chan struct{})
+	a.serve(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		grpc(14, false)(w, r)
+		close(arrived)
+		_, _ = io.Copy(io.Discard, r.Body)
+	})
+	g := newRig(t)
+	g.load(site("failures 1", a.address, ""))
+	body, send := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(send, "x")
+		<-arrived
+		time.AfterFunc(slowClient+slowClient/5, func() { _ = send.Close() })
+	}()
+	r := g.do(http.MethodPost, "/", body, "Content-Type: application/grpc")
+	require.Equal(t, 200, r.status)
+	eventually(t, func() bool { return backend(t, a.address).Active() == 0 })
+	require.Equal(t, 1, int(a.asked.Load()))
+	requireState(t, a.address, breaker.Closed)
+}
