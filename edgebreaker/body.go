@@ -12,8 +12,7 @@ import (
 // goroutine of its own.
 type body struct {
 	io.ReadCloser
-	left int64 // below zero: unknown
-
+	left    atomic.Int64 // below zero: unknown
 	reading atomic.Int64 // when the Read under way began
 	last    atomic.Int64 // when the last Read returned
 	end     atomic.Int64 // when it ended
@@ -28,7 +27,8 @@ type body struct {
 // start is where the times of bodies are counted from; zero means never.
 var start = time.Now().Add(-time.Second)
 
-// Read implements io.Reader. It is not called concurrently.
+// Read implements io.Reader. A proxy behind another one may call it while the first one's
+// transport has not stopped yet.
 func (b *body) Read(p []byte) (int, error) {
 	if !b.begun.Load() && !b.closing.Load() {
 		b.begun.Store(true)
@@ -43,12 +43,13 @@ func (b *body) Read(p []byte) (int, error) {
 	if n > 0 && !b.some.Load() {
 		b.some.Store(true)
 	}
-	if b.left > 0 {
-		b.left -= int64(n)
+	left := b.left.Load()
+	if left > 0 {
+		left = b.left.Add(-int64(n))
 	}
 	switch {
-	case err == nil && b.left != 0, b.closing.Load(): // the transport has given it up
-	case err == nil || errors.Is(err, io.EOF) && b.left <= 0: // over HTTP/3 a body that is too short ends like any other
+	case err == nil && left != 0, b.closing.Load(): // the transport has given it up
+	case err == nil || errors.Is(err, io.EOF) && left <= 0: // over HTTP/3 a body that is too short ends like any other
 		b.end.CompareAndSwap(0, int64(now))
 	default:
 		b.failed.Store(true)

@@ -443,7 +443,8 @@ func TestShortBody(t *testing.T) {
 		length int64
 		failed bool
 	}{{10, true}, {5, false}, {-1, false}} {
-		b := &body{ReadCloser: io.NopCloser(strings.NewReader("hello")), left: test.length}
+		b := &body{ReadCloser: io.NopCloser(strings.NewReader("hello"))}
+		b.left.Store(test.length)
 		_, err := io.ReadAll(b)
 		require.NoError(t, err)
 		_, ended := b.ended()

@@ -121,7 +121,8 @@ func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 	rec.clientDeadline = r.Header["Grpc-Timeout"] != nil
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		rec.content = r.Body
-		rec.body.ReadCloser, rec.body.left = r.Body, r.ContentLength
+		rec.body.ReadCloser = r.Body
+		rec.body.left.Store(r.ContentLength)
 		r.Body = &rec.body
 	}
 	return rec

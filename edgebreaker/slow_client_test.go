@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -185,4 +186,23 @@ func TestResultOfSlowUploads(t *testing.T) {
 	eventually(t, func() bool { return backend(t, a.address).Active() == 0 })
 	require.Equal(t, 1, int(a.asked.Load()))
 	requireState(t, a.address, breaker.Closed)
+}
+
+// TestBodyIsReadByTwo: a transport may still read while the one of another proxy begins.
+func TestBodyIsReadByTwo(t *testing.T) {
+	r, w := io.Pipe()
+	b := &body{ReadCloser: r}
+	b.left.Store(200)
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() { _, _ = io.Copy(io.Discard, b) })
+	}
+	for range 200 {
+		_, err := w.Write([]byte("x"))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	readers.Wait()
+	_, ended := b.ended()
+	require.True(t, ended)
 }
