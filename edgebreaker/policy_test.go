@@ -746,3 +746,34 @@ func TestDynamicAddress(t *testing.T) {
 	require.Nil(t, countersIfAny(a.address))
 	requireState(t, a.address, breaker.Closed)
 }
+
+// TestLeavesTheQueue: who leaves while waiting is not refused.
+func TestLeavesTheQueue(t *testing.T) {
+	for _, proxy := range []string{"lb_policy edge", ""} { // each backend, the route as a whole
+		a := newOrigin(t, "a")
+		g := newRig(t)
+		g.load("edge_breaker {\nname leaves\nconcurrency 1 1 1m\n}\nreverse_proxy " + a.address + " {\n" + proxy + "\n}")
+		held, release := holding("/held")
+		defer release()
+		a.serve(held)
+		first := make(chan int, 1)
+		go func() { first <- g.get("/held").status }()
+		eventually(t, func() bool { return a.asked.Load() == 1 })
+		waiting := func() bool { return waitingAt(a.address)+waitingAt("route leaves") == 1 }
+		before := valueOf(collectors().refused[reasonConcurrency])
+		c, err := net.Dial("unix", g.socket())
+		require.NoError(t, err)
+		_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
+		require.NoError(t, err)
+		eventually(t, waiting)
+		require.NoError(t, c.Close())
+		eventually(t, func() bool { return !waiting() })
+		second := make(chan int, 1)
+		go func() { second <- g.get("/").status }() // and whoever has no place is
+		eventually(t, waiting)
+		require.Equal(t, 503, g.get("/").status)
+		require.Equal(t, 1, valueOf(collectors().refused[reasonConcurrency])-before)
+		release()
+		require.Equal(t, []int{200, 200}, []int{<-first, <-second})
+	}
+}
