@@ -141,3 +141,23 @@ func TestUnreachableIsRefused(t *testing.T) {
 	}
 	require.NotEqual(t, replies[0].Reinstated, replies[1].Reinstated)
 }
+
+// TestRetriesLeaveOpenOnes: a retry does not prefer a dead backend that max_ejection has
+// put back to the one that answered, only because that was tried.
+func TestRetriesLeaveOpenOnes(t *testing.T) {
+	a, dead := newOrigin(t, "a"), []string{deadAddress(t), deadAddress(t)}
+	g := newRig(t)
+	g.load(pool("failures 2\nopen 1h 1h\nmax_ejection 34%\nfailure_status 599\nretry_budget 100%", "lb_policy edge\nlb_retries 1\n"+retryStatus, append(dead, a.address)...))
+	eventually(t, func() bool {
+		g.get("/")
+		return backend(t, dead[0]).State() == breaker.Open && backend(t, dead[1]).State() == breaker.Open
+	})
+	a.status(500, "")
+	refused := 0
+	for _, code := range g.codes(100) {
+		if code != 500 {
+			refused++
+		}
+	}
+	require.LessOrEqual(t, refused, 25)
+}

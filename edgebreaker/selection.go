@@ -169,7 +169,19 @@ func (s *selection) collect(ctx context.Context, pool reverseproxy.UpstreamPool,
 		s.crowded = !s.prefer(func(o *option) bool { return !s.rec.handler.crowded(o.backend) })
 	}
 	if s.rec.tries.n > 0 {
-		s.prefer(func(o *option) bool { return !s.rec.tries.has(o.backend) })
+		s.preferOthers()
+	}
+}
+
+// preferOthers leaves out who was tried, if there are others. One that is open is no
+// better for not having been tried: it takes part by its share.
+func (s *selection) preferOthers() {
+	other := func(o *option) bool { return !s.rec.tries.has(o.backend) }
+	if s.prefer(func(o *option) bool { return other(o) && !o.restored }) {
+		return
+	}
+	if !slices.ContainsFunc(s.who, func(o option) bool { return !o.restored }) {
+		s.prefer(other)
 	}
 }
 
