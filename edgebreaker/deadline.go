@@ -2,6 +2,7 @@ package edgebreaker
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -142,11 +143,11 @@ func (rec *record) ring() {
 	case rec.phase == idle || rec.phase == closed || rec.expired != nil:
 		left = 0
 	case left <= 0:
-		rec.expire(errTimeout)
+		change = rec.expire(now, errTimeout)
 	case rec.phase == waiting:
 		if header := rec.headerRemaining(now); header <= 0 {
 			left = 0
-			rec.expire(errHeaderTimeout)
+			change = rec.expire(now, errHeaderTimeout)
 		} else {
 			left = min(left, header, streamFor)
 		}
@@ -201,12 +202,32 @@ func (rec *record) headerRemaining(now time.Time) time.Duration {
 	return most - now.Sub(latest(rec.began, rec.body.touched()))
 }
 
-// expire cancels the attempt.
-func (rec *record) expire(cause error) {
+// expire cancels the attempt. A transport may go on waiting all the same, so what the
+// deadline says of the backend is said here.
+func (rec *record) expire(now time.Time, cause error) (change breaker.Change) {
 	rec.expired = cause
+	// With a status the backend has answered: it is the proxy's routes that take long.
+	if _, answered := rec.placeholder(proxyStatus).(int); rec.phase == waiting && !answered && !rec.excused(cause) {
+		rec.late = true
+		if !rec.route { // there it is not known yet who answers
+			waited, _ := rec.latency(now, rec.began)
+			change = rec.attempt.Header(now, waited, breaker.Failure)
+		}
+	}
 	if rec.deadline.cancel != nil {
 		rec.deadline.cancel(cause)
 	}
+	return change
+}
+
+// excused reports whether it is the client's doing that a deadline passed, or that an
+// attempt failed for which there is none. The one of the header runs from the end of the
+// client's body.
+func (rec *record) excused(deadline error) bool {
+	if clientLeft(rec.base) || rec.content != nil && rec.body.failed.Load() {
+		return true
+	}
+	return rec.slowUpload() && (!errors.Is(deadline, errHeaderTimeout) || !rec.uploaded())
 }
 
 // cancelled reports whether a deadline of ours cancelled the attempt.

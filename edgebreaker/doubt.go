@@ -9,31 +9,39 @@ import (
 // doubts are attempts that broke after the request was sent, with nobody telling why,
 // since the proxy tried again. The backend may have failed, or be right to refuse a
 // request that no backend wants, as streams of HTTP/2 end. What becomes of the request
-// elsewhere tells. Those who don't fit are not doubted.
+// elsewhere tells. Those who don't fit say nothing.
 type doubts struct {
 	n   int
-	few [3]struct {
-		attempt  breaker.Attempt
-		counters *counters
-	}
+	few [3]doubt
+}
+
+type doubt struct {
+	attempt  breaker.Attempt
+	counters *counters
+	stream   bool // it had a stream of a connection, which may end for the request's sake
 }
 
 // add takes an attempt over, and gives the slot of a probe back. It is false when there
 // is no room.
-func (d *doubts) add(a breaker.Attempt, c *counters) bool {
+func (d *doubts) add(a breaker.Attempt, c *counters, stream bool) bool {
 	if d.n == len(d.few) {
 		return false
 	}
-	d.few[d.n].attempt, d.few[d.n].counters = a, c
-	d.few[d.n].attempt.Yield()
+	one := &d.few[d.n]
+	one.attempt, one.counters, one.stream = a, c, stream
+	one.attempt.Yield()
 	d.n++
 	return true
 }
 
-// end judges them.
-func (d *doubts) end(now time.Time, o breaker.Outcome) {
+// end judges them: those who had a stream by the first outcome, others by the second.
+func (d *doubts) end(now time.Time, stream, other breaker.Outcome) {
 	for i := range d.n {
-		report(d.few[i].attempt.End(now, o), d.few[i].counters)
+		one, o := &d.few[i], other
+		if one.stream {
+			o = stream
+		}
+		report(one.attempt.End(now, o), one.counters)
 	}
 	d.n = 0
 }

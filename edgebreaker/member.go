@@ -24,13 +24,13 @@ type member struct {
 	turn     balance.Turn
 	// reinstated is set while the backend is used though it is open.
 	reinstated atomic.Bool
-	downAt     atomic.Int64 // since when it has been seen not healthy, in Unix ns; 0: it was healthy when it was last looked at
+	downAt     atomic.Int64 // since when it has been seen not healthy, from start; 0: it was healthy when it was last looked at
 }
 
 // sawDown notes that the upstream is not healthy.
 func (m *member) sawDown(now time.Time) {
 	if m.downAt.Load() == 0 {
-		m.downAt.CompareAndSwap(0, now.UnixNano())
+		m.downAt.CompareAndSwap(0, int64(now.Sub(start)))
 	}
 }
 
@@ -39,8 +39,8 @@ func (m *member) sawUp() (since time.Time, was bool) {
 	if m.downAt.Load() == 0 {
 		return time.Time{}, false
 	}
-	t := m.downAt.Swap(0)
-	return time.Unix(0, t), t != 0
+	at := m.downAt.Swap(0)
+	return start.Add(time.Duration(at)), at != 0
 }
 
 func (m *member) down() bool { return m.downAt.Load() != 0 }

@@ -87,7 +87,16 @@ func (rec *record) judge(status int) breaker.Outcome {
 	case rec.handler.failing.has(status):
 		return breaker.Failure
 	}
-	return rec.judgeGRPC(rec.wrapper.Header()["Grpc-Status"]) // without a body
+	result := rec.wrapper.Header()["Grpc-Status"] // without a body
+	if !rec.writer.wrote {
+		// The proxy tries again for what the header says, or routes handle it: only a
+		// placeholder has it.
+		result = nil
+		if v, ok := rec.placeholder(proxyGRPCStatus).(string); ok {
+			result = []string{v}
+		}
+	}
+	return rec.judgeGRPC(result)
 }
 
 // trailers returns what the end of a response says, which for gRPC is in the
@@ -97,10 +106,14 @@ func (rec *record) trailers() breaker.Outcome {
 		return rec.verdict
 	}
 	header := rec.wrapper.Header()
-	if o := rec.judgeGRPC(header["Grpc-Status"]); o != breaker.Success {
-		return o
+	o := rec.judgeGRPC(header["Grpc-Status"])
+	if o == breaker.Success {
+		o = rec.judgeGRPC(header[http.TrailerPrefix+"Grpc-Status"])
 	}
-	return rec.judgeGRPC(header[http.TrailerPrefix+"Grpc-Status"])
+	if o == breaker.Failure && rec.slowUpload() {
+		return breaker.Ignored
+	}
+	return o
 }
 
 // judgeGRPC returns what a result of gRPC says. That a deadline passed is no news

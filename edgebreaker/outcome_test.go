@@ -443,7 +443,8 @@ func TestShortBody(t *testing.T) {
 		length int64
 		failed bool
 	}{{10, true}, {5, false}, {-1, false}} {
-		b := &body{ReadCloser: io.NopCloser(strings.NewReader("hello")), left: test.length}
+		b := &body{ReadCloser: io.NopCloser(strings.NewReader("hello"))}
+		b.left.Store(test.length)
 		_, err := io.ReadAll(b)
 		require.NoError(t, err)
 		_, ended := b.ended()
@@ -469,4 +470,29 @@ func TestAbortedByARoute(t *testing.T) {
 		requireState(t, a.address, test.want)
 		require.Equal(t, before, errorsOf(a.address))
 	}
+}
+
+// TestGRPCRetried: a result for which the proxy tries again is a failure too, and when it
+// must not try again the client does not get the status of a success.
+func TestGRPCRetried(t *testing.T) {
+	const retry = "lb_policy edge\nlb_retries 1\nlb_retry_match {\nexpression `{rp.header.Grpc-Status} == \"14\"`\n}"
+	a, b := newOrigin(t, "a"), newOrigin(t, "b")
+	a.serve(grpc(14, true))
+	b.serve(grpc(0, true))
+	g := newRig(t)
+	g.load(pool("failures 2\nretry_methods any", retry, a.address, b.address))
+	for range 8 {
+		r := g.do("POST", "/", nil, "Content-Type: application/grpc")
+		require.Equal(t, 200, r.status)
+		require.Equal(t, "0", r.header.Get("Grpc-Status"))
+	}
+	requireState(t, a.address, breaker.Open)
+	requireState(t, b.address, breaker.Closed)
+
+	c := newOrigin(t, "c")
+	c.serve(grpc(14, true))
+	g.client.CloseIdleConnections() // a POST on one of the old config is not sent again
+	g.load(pool("failures 1", retry, c.address))
+	require.Equal(t, 502, g.do("POST", "/", nil, "Content-Type: application/grpc").status)
+	requireState(t, c.address, breaker.Open)
 }

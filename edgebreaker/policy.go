@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgebreaker/balance"
@@ -55,8 +56,9 @@ type Policy struct {
 	rules atomic.Pointer[breaker.Config]
 	// noRetries is set when the proxy never sends a request again, so that each error
 	// is told; noRoutes when it handles no response by routes; traced when its
-	// transport reports to httptrace.
-	noRetries, noRoutes, traced bool
+	// transport reports to httptrace; streams when that has HTTP/2 or 3 without TLS
+	// telling so; dynamic when the proxy looks its upstreams up.
+	noRetries, noRoutes, traced, streams, dynamic bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -177,9 +179,15 @@ func (p *Policy) introduce(ctx caddy.Context, app *edgeapp.App) {
 	}
 	app.Asks(h, isProxy(modules[len(modules)-2]))
 	p.noRetries = h.LoadBalancing.Retries == 0 && h.LoadBalancing.TryDuration == 0
+	p.dynamic = len(h.DynamicUpstreamsRaw) > 0
 	p.noRoutes = len(h.HandleResponse) == 0
-	_, p.traced = h.Transport.(*reverseproxy.HTTPTransport)
+	t, ok := h.Transport.(*reverseproxy.HTTPTransport)
+	p.traced = ok
+	p.streams = ok && (slices.Contains(t.Versions, "h2c") || slices.Contains(t.Versions, "3"))
 	p.traced = p.traced || h.Transport == nil // it is that one by default, and made later
+	if t, ok := h.Transport.(*fastcgi.Transport); ok && t.ReadTimeout == 0 {
+		p.logger.Warn("the transport fastcgi has no read_timeout, and nothing else ends its wait: the deadlines of edge_breaker only count a failure when a backend hangs")
+	}
 }
 
 // hold keeps the backends of the config, so that they can be seen, and forced, before
@@ -243,10 +251,21 @@ func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, _ http.
 	rec.conclude(now, nil, false, false)
 	again := rec.proxy == r // Caddy passes the same one for all attempts
 	retry := again && rec.tries.n > rec.before
+	if again && p.dynamic && r.Context().Err() != nil {
+		// The proxy has looked its upstreams up with a context that our deadline had
+		// ended, and found none, or those that are there for such a case.
+		pool = rec.pool
+	}
 	if !again {
 		rec.proxy, rec.before, rec.ended, rec.refused = r, rec.tries.n, goesOn, refusal{}
-		rec.proxyCtx = r.Context()
-		rec.buffered = rec.content != nil && rec.body.closing.Load()
+		rec.proxyCtx, rec.pool = r.Context(), nil
+		if p.dynamic {
+			rec.pool = pool
+		}
+		if rec.content != nil {
+			rec.buffered = rec.body.closing.Load()
+			rec.body.asks()
+		}
 		h.budget.Request(now)
 	}
 	if retry {
@@ -277,7 +296,7 @@ func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, _ http.
 // prepare gives the proxy's request the deadlines of the attempt, and where the
 // proxy may try again a trace of the connection.
 func (p *Policy) prepare(rec *record, r *http.Request, again bool) {
-	rec.nests = !p.noRoutes
+	rec.nests, rec.streams = !p.noRoutes, p.streams
 	ctx := rec.limited(r, again)
 	switch {
 	case p.noRetries:
@@ -305,7 +324,7 @@ func (p *Policy) balanceOnly(pool reverseproxy.UpstreamPool, r *http.Request) *r
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	s := p.selection(nil, repl)
 	defer s.done()
-	s.collect(pool, r, time.Now())
+	s.collect(r.Context(), pool, time.Now())
 	i := p.picker.Pick(s.candidates)
 	if i < 0 {
 		return s.broken

@@ -294,17 +294,23 @@ func TestProbes(t *testing.T) {
 	require.Equal(t, 500, g.get("/").status)
 	eventually(t, func() bool { return backend(t, a.address).Ready(time.Now(), &breaker.Config{Probes: 1}) })
 	asked := a.asked.Load()
-	release := make(chan struct{})
-	a.serve(func(http.ResponseWriter, *http.Request) { <-release })
+	probe, release := holding("/probe")
+	defer release()
+	a.serve(probe)
 	codes := make(chan int, 20)
 	var wg sync.WaitGroup
 	for range 20 {
-		wg.Go(func() { codes <- g.get("/").status })
+		wg.Go(func() { codes <- g.get("/probe").status })
 	}
 	for range 18 {
-		require.Equal(t, 503, <-codes)
+		select {
+		case code := <-codes:
+			require.Equal(t, 503, code)
+		case <-time.After(20 * time.Second):
+			require.Fail(t, "more than 2 wait for the backend")
+		}
 	}
-	close(release)
+	release()
 	wg.Wait()
 	require.Equal(t, []int{200, 200}, []int{<-codes, <-codes})
 	require.EqualValues(t, 2, a.asked.Load()-asked)
@@ -314,9 +320,14 @@ func TestProbes(t *testing.T) {
 // TestStreamingCounts: after a while a stream is a success.
 func TestStreamingCounts(t *testing.T) {
 	h := &Handler{}
-	rec := &record{handler: h, base: t.Context(), phase: streaming, header: time.Now().Add(-streamFor), began: time.Now().Add(-time.Hour)}
+	rec := &record{
+		handler: h, base: t.Context(), phase: streaming, verdict: breaker.Success,
+		header: time.Now().Add(-streamFor), began: time.Now().Add(-time.Hour),
+	}
+	rec.writer.wrote = true
 	b := breaker.New("x", nil)
 	rec.attempt, _, _ = b.Enter(time.Now(), &breaker.Config{Failures: 1})
+	rec.attempt.Header(time.Now(), 0, breaker.Success)
 	rec.ring()
 	require.Equal(t, judged, rec.phase)
 	rec.tries.add(try{backend: b, counters: countersOf("x")})
@@ -522,20 +533,21 @@ func TestConcurrency(t *testing.T) {
 	a := newOrigin(t, "a")
 	g := newRig(t)
 	g.load(site("concurrency 2 1 1m", a.address, ""))
-	release := make(chan struct{})
-	a.serve(func(http.ResponseWriter, *http.Request) { <-release })
+	held, release := holding("/held")
+	defer release()
+	a.serve(held)
 	codes := make(chan int, 5)
 	for n := range int64(2) {
-		go func() { codes <- g.get("/").status }()
+		go func() { codes <- g.get("/held").status }()
 		eventually(t, func() bool { return a.asked.Load() == n+1 })
 	}
-	go func() { codes <- g.get("/").status }()
+	go func() { codes <- g.get("/held").status }()
 	eventually(t, func() bool { return waitingAt(a.address) == 1 })
 	r := g.get("/")
 	require.Equal(t, 503, r.status)
 	require.Equal(t, "1", r.header.Get("Retry-After"))
 	require.EqualValues(t, 2, a.asked.Load())
-	close(release)
+	release()
 	require.Equal(t, []int{200, 200, 200}, []int{<-codes, <-codes, <-codes})
 	eventually(t, func() bool { return limited.active(a.address) == 0 })
 }
@@ -549,14 +561,9 @@ func TestConcurrencyOfOthers(t *testing.T) {
 		for range more {
 			addresses = append(addresses, newOrigin(t, "b").address)
 		}
-		hold := make(chan struct{})
-		release := sync.OnceFunc(func() { close(hold) })
-		defer release() // also when it fails
-		a.serve(func(_ http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/one" {
-				<-hold
-			}
-		})
+		held, release := holding("/one")
+		defer release()
+		a.serve(held)
 		g := newRig(t)
 		g.load("handle /one {\n" + pool("concurrency 1 1 1m", "lb_policy edge", a.address) + "\n}\nhandle {\n" + pool("concurrency 100", "lb_policy edge", addresses...) + "\n}")
 		first := make(chan int, 2)
@@ -653,14 +660,15 @@ func TestQueueDeadline(t *testing.T) {
 	a := newOrigin(t, "a")
 	g := newRig(t)
 	g.load(site("concurrency 1 5 10ms", a.address, ""))
-	release := make(chan struct{})
-	a.serve(func(http.ResponseWriter, *http.Request) { <-release })
-	first := make(chan int)
-	go func() { first <- g.get("/").status }()
+	held, release := holding("/held")
+	defer release()
+	a.serve(held)
+	first := make(chan int, 1)
+	go func() { first <- g.get("/held").status }()
 	eventually(t, func() bool { return a.asked.Load() == 1 })
 	require.Equal(t, []int{503, 503}, g.codes(2))
 	require.Zero(t, waitingAt(a.address))
-	close(release)
+	release()
 	require.Equal(t, 200, <-first)
 }
 
@@ -737,4 +745,35 @@ func TestDynamicAddress(t *testing.T) {
 	require.NotNil(t, countersIfAny("{http.request.header.X-To}"))
 	require.Nil(t, countersIfAny(a.address))
 	requireState(t, a.address, breaker.Closed)
+}
+
+// TestLeavesTheQueue: who leaves while waiting is not refused.
+func TestLeavesTheQueue(t *testing.T) {
+	for _, proxy := range []string{"lb_policy edge", ""} { // each backend, the route as a whole
+		a := newOrigin(t, "a")
+		g := newRig(t)
+		g.load("edge_breaker {\nname leaves\nconcurrency 1 1 1m\n}\nreverse_proxy " + a.address + " {\n" + proxy + "\n}")
+		held, release := holding("/held")
+		defer release()
+		a.serve(held)
+		first := make(chan int, 1)
+		go func() { first <- g.get("/held").status }()
+		eventually(t, func() bool { return a.asked.Load() == 1 })
+		waiting := func() bool { return waitingAt(a.address)+waitingAt("route leaves") == 1 }
+		before := valueOf(collectors().refused[reasonConcurrency])
+		c, err := net.Dial("unix", g.socket())
+		require.NoError(t, err)
+		_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
+		require.NoError(t, err)
+		eventually(t, waiting)
+		require.NoError(t, c.Close())
+		eventually(t, func() bool { return !waiting() })
+		second := make(chan int, 1)
+		go func() { second <- g.get("/").status }() // and whoever has no place is
+		eventually(t, waiting)
+		require.Equal(t, 503, g.get("/").status)
+		require.Equal(t, 1, valueOf(collectors().refused[reasonConcurrency])-before)
+		release()
+		require.Equal(t, []int{200, 200}, []int{<-first, <-second})
+	}
 }

@@ -2,7 +2,6 @@ package edgebreaker
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
 	"github.com/caddyedge/caddy-edge/internal/reqinfo"
@@ -52,17 +52,20 @@ type record struct {
 	// buffered is set when the proxy had the whole body before it asked.
 	buffered bool
 
-	proxied  any             // how long a proxy in front of a guarded route took, if there was one
-	proxyCtx context.Context // with which that proxy began; a deadline may have ended the present one
-	proxy    *http.Request   // that of the proxy which asked last
-	before   int             // how many tries there were before it
-	dialled  string          // what the proxy was told to dial
-	nests    bool            // the proxy handles responses, maybe by other proxies
-	route    bool            // the attempt is that of the route as a whole
+	proxied  any                       // how long a proxy in front of a guarded route took, if there was one
+	proxyCtx context.Context           // with which that proxy began; a deadline may have ended the present one
+	proxy    *http.Request             // that of the proxy which asked last
+	pool     reverseproxy.UpstreamPool // what that one found, where it looks its upstreams up
+	before   int                       // how many tries there were before it
+	dialled  string                    // what the proxy was told to dial
+	nests    bool                      // the proxy handles responses, maybe by other proxies
+	streams  bool                      // its transport has HTTP/2 or 3 without asking
+	route    bool                      // the attempt is that of the route as a whole
 	tries    tries
 	doubts   doubts
 	refused  refusal         // what the policy found when nobody could be asked
 	ended    ending          // why it ended the retries
+	told     bool            // the proxy has told the error of the attempt
 	trace    *trace          // of the proxy's connections, if it retries
 	slot     *slot           // of the attempt, where the concurrency is limited
 	restored bool            // the attempt goes to an open backend, since too many are out
@@ -80,6 +83,7 @@ type record struct {
 	header   time.Time // when the header came
 	yielded  bool      // the attempt gave the slot of a probe back
 	expired  error     // the deadline that passed, as the cause of the cancellation
+	late     bool      // it passed before the header, by the backend's fault
 	deadline deadline
 }
 
@@ -117,7 +121,8 @@ func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 	rec.clientDeadline = r.Header["Grpc-Timeout"] != nil
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		rec.content = r.Body
-		rec.body.ReadCloser, rec.body.left = r.Body, r.ContentLength
+		rec.body.ReadCloser = r.Body
+		rec.body.left.Store(r.ContentLength)
 		r.Body = &rec.body
 	}
 	return rec
@@ -149,6 +154,8 @@ const (
 	proxyLatency  = "http.reverse_proxy.upstream.latency"
 	proxyDuration = "http.reverse_proxy.duration"
 	proxyAddress  = "http.reverse_proxy.upstream.hostport"
+
+	proxyGRPCStatus = "http.reverse_proxy.header.Grpc-Status"
 )
 
 func (rec *record) placeholder(name string) any {
@@ -192,7 +199,7 @@ func (rec *record) begin(now time.Time, a breaker.Attempt, t try, name any) {
 	}
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	rec.attempt, rec.counters, rec.phase, rec.began, rec.expired, rec.yielded = a, t.counters, waiting, now, nil, false
+	rec.attempt, rec.counters, rec.phase, rec.began, rec.expired, rec.late, rec.yielded = a, t.counters, waiting, now, nil, false, false
 	rec.arm()
 }
 
@@ -208,13 +215,17 @@ func (rec *record) answered(now time.Time, status int) {
 		return
 	}
 	rec.phase, rec.header = streaming, now
-	began := rec.began
+	began, late := rec.began, rec.late
 	rec.mu.Unlock()
 
 	t := rec.tries.last()
 	t.status = int16(min(status, 999)) //nolint:gosec // it fits
 	o := rec.judge(status)
-	if o == breaker.Failure && rec.slowUpload() {
+	switch {
+	case late: // as was told when the deadline passed
+		o, t.failure = breaker.Failure, failureTimeout
+		t.counters.failed(t.failure)
+	case o == breaker.Failure && rec.slowUpload():
 		o = breaker.Ignored
 	}
 	rec.mu.Lock()
@@ -232,7 +243,7 @@ func (rec *record) answered(now time.Time, status int) {
 		o = breaker.Ignored
 	}
 	report(rec.attempt.Header(now, latency, o), t.counters)
-	rec.doubts.end(now, breaker.Failure) // this backend took the request
+	rec.doubts.end(now, breaker.Failure, breaker.Failure) // this backend took the request
 }
 
 // replacedBy notes that the client gets the response of another proxy, which took the
@@ -279,7 +290,11 @@ func latest(a, b time.Time) time.Time {
 func (rec *record) settle(now time.Time, err error, panicked bool) {
 	rec.conclude(now, err, panicked, true)
 	if rec.doubts.n > 0 {
-		rec.doubts.end(now, rec.tries.last().failure.outcome())
+		f, stream := rec.tries.last().failure, breaker.Ignored
+		if rec.told && f == failureReset {
+			stream = breaker.Failure
+		}
+		rec.doubts.end(now, stream, f.outcome())
 	}
 	rec.mu.Lock()
 	rec.phase = closed
@@ -298,6 +313,7 @@ func (rec *record) conclude(now time.Time, err error, panicked, last bool) {
 		return
 	}
 	rec.mu.Unlock()
+	rec.told = last
 	if was == waiting {
 		// A retry for the status, a response that is handled by routes, or a
 		// handler that answered with nothing but the default status.
@@ -321,11 +337,13 @@ func (rec *record) conclude(now time.Time, err error, panicked, last bool) {
 	case was == waiting:
 		rec.failed(now, t, err, expired, last)
 	case panicked && rec.writer.wrote && !rec.abortedByClient():
-		t.failure = failureReset
-		if expired != nil {
-			t.failure = failureTimeout
+		if t.failure == failureNone {
+			t.failure = failureReset
+			if expired != nil {
+				t.failure = failureTimeout
+			}
+			t.counters.failed(t.failure)
 		}
-		t.counters.failed(t.failure)
 		report(rec.attempt.End(now, breaker.Failure), t.counters)
 	case panicked:
 		report(rec.attempt.End(now, breaker.Ignored), t.counters)
@@ -337,9 +355,9 @@ func (rec *record) conclude(now time.Time, err error, panicked, last bool) {
 // failed ends an attempt that brought no header.
 func (rec *record) failed(now time.Time, t *try, err, expired error, last bool) {
 	switch {
-	case rec.clientFault():
-		t.failure = failureClient
-	case rec.slowUpload() && (!errors.Is(expired, errHeaderTimeout) || !rec.uploaded()): // that deadline runs from the end of the body
+	case rec.late: // whoever left since
+		t.failure = failureTimeout
+	case rec.clientFault() || rec.excused(expired):
 		t.failure = failureClient
 	case expired != nil || timedOut(context.Cause(rec.base)):
 		t.failure = failureTimeout
@@ -356,8 +374,12 @@ func (rec *record) failed(now time.Time, t *try, err, expired error, last bool) 
 		waited, _ := rec.latency(now, rec.began)
 		report(rec.attempt.Header(now, waited, breaker.Failure), t.counters)
 	}
-	if !last && t.failure == failureReset && rec.doubts.add(rec.attempt, t.counters) {
-		return
+	o := t.failure.outcome()
+	if !last && t.failure == failureReset {
+		if rec.doubts.add(rec.attempt, t.counters, rec.streams || rec.trace.stream()) {
+			return
+		}
+		o = breaker.Ignored
 	}
-	report(rec.attempt.End(now, t.failure.outcome()), t.counters)
+	report(rec.attempt.End(now, o), t.counters)
 }

@@ -72,13 +72,20 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, rec *record, er
 	return h.refuse(w, r, rec, rec.refused)
 }
 
-// refuse answers a request for which no backend can be asked.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, rec *record, refused refusal) error {
-	retry := max(1, int64((refused.retry+time.Second-1)/time.Second))
+// tellRefusal counts and logs one.
+func (h *Handler) tellRefusal(r *http.Request, refused refusal, retry int64) {
 	collectors().refused[refused.reason].Inc()
 	reqinfo.Log(r.Context(), "edge_breaker_refused", refused.reason.String())
 	if now, last := time.Now().UnixNano(), h.notice.Load(); now-last >= int64(refusalNotice) && h.notice.CompareAndSwap(last, now) {
 		h.logger.Warn("no backend to ask", zap.String("name", h.Name), zap.String("reason", refused.reason.String()), zap.Int64("retry_after", retry))
+	}
+}
+
+// refuse answers a request for which no backend can be asked.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, rec *record, refused refusal) error {
+	retry := max(1, int64((refused.retry+time.Second-1)/time.Second))
+	if !clientLeft(rec.base) { // nobody is refused who did not wait for it
+		h.tellRefusal(r, refused, retry)
 	}
 	// A cache must not take it for the origin's word. It has made the record: to make
 	// one here would be a write that connection attempts may race with.

@@ -1,7 +1,6 @@
 package edgebreaker
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -95,21 +94,21 @@ func TestHalfOpenIsNotReinstated(t *testing.T) {
 	g := newRig(t)
 	g.load(pool("failures 1\nprobes 1", "lb_policy edge", a.address, b.address))
 	require.Equal(t, []int{200, 200}, g.codes(2))
-	release := make(chan struct{})
-	hold := func(http.ResponseWriter, *http.Request) { <-release }
-	a.serve(hold)
-	b.serve(hold)
+	probe, release := holding("/probe")
+	defer release()
+	a.serve(probe)
+	b.serve(probe)
 	force(t, breaker.ForceOpen, a.address, b.address)
 	force(t, breaker.Auto, a.address, b.address)
 	var probes sync.WaitGroup
 	for range 2 {
-		probes.Go(func() { g.get("/") })
+		probes.Go(func() { g.get("/probe") })
 	}
 	eventually(t, func() bool { return a.asked.Load() == 2 && b.asked.Load() == 2 })
 	require.Equal(t, slices.Repeat([]int{503}, 10), g.codes(10))
 	require.Equal(t, 1, backend(t, a.address).Active())
 	require.Equal(t, 1, backend(t, b.address).Active())
-	close(release)
+	release()
 	probes.Wait()
 }
 
@@ -141,4 +140,24 @@ func TestUnreachableIsRefused(t *testing.T) {
 		}
 	}
 	require.NotEqual(t, replies[0].Reinstated, replies[1].Reinstated)
+}
+
+// TestRetriesLeaveOpenOnes: a retry does not prefer a dead backend that max_ejection has
+// put back to the one that answered, only because that was tried.
+func TestRetriesLeaveOpenOnes(t *testing.T) {
+	a, dead := newOrigin(t, "a"), []string{deadAddress(t), deadAddress(t)}
+	g := newRig(t)
+	g.load(pool("failures 2\nopen 1h 1h\nmax_ejection 34%\nfailure_status 599\nretry_budget 100%", "lb_policy edge\nlb_retries 1\n"+retryStatus, append(dead, a.address)...))
+	eventually(t, func() bool {
+		g.get("/")
+		return backend(t, dead[0]).State() == breaker.Open && backend(t, dead[1]).State() == breaker.Open
+	})
+	a.status(500, "")
+	refused := 0
+	for _, code := range g.codes(100) {
+		if code != 500 {
+			refused++
+		}
+	}
+	require.LessOrEqual(t, refused, 25)
 }

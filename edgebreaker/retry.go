@@ -79,10 +79,11 @@ func (rec *record) again(now time.Time, r *http.Request) ending {
 	return goesOn
 }
 
-// status is what the client gets when the retries are ended after this attempt.
+// clientStatus is what the client gets when the retries are ended after this attempt. A
+// result of gRPC has a status that tells of no failure.
 func (t *try) clientStatus() int {
 	switch {
-	case t.status != 0:
+	case t.status >= http.StatusBadRequest:
 		return int(t.status)
 	case t.failure == failureTimeout:
 		return http.StatusGatewayTimeout

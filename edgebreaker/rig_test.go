@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -152,6 +153,18 @@ func (o *origin) status(code int, body string) {
 		w.WriteHeader(code)
 		fmt.Fprint(w, body)
 	})
+}
+
+// holding answers requests for a path when it is released, which is to be done also when
+// the test fails, and others at once: those that should not have come to it.
+func holding(path string) (handle http.HandlerFunc, release func()) {
+	hold := make(chan struct{})
+	handle = func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == path {
+			<-hold
+		}
+	}
+	return handle, sync.OnceFunc(func() { close(hold) })
 }
 
 // deadAddress is one on which nobody listens.

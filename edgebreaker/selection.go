@@ -2,6 +2,7 @@ package edgebreaker
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"sync"
@@ -73,7 +74,7 @@ func (s *selection) choose(pool reverseproxy.UpstreamPool, r *http.Request, now 
 	h := rec.handler
 	waited := false
 	for beaten := 0; ; {
-		s.collect(pool, r, now)
+		s.collect(rec.proxyCtx, pool, now)
 		i := s.policy.picker.Pick(s.candidates)
 		if i < 0 {
 			return s.nobody()
@@ -124,8 +125,9 @@ func (o *option) enter(now time.Time, rules *breaker.Config) (breaker.Attempt, b
 	return o.backend.Enter(now, rules)
 }
 
-// collect finds those who may be asked.
-func (s *selection) collect(pool reverseproxy.UpstreamPool, r *http.Request, now time.Time) {
+// collect finds those who may be asked. Until the context ends it waits for what the
+// address guard has to find out.
+func (s *selection) collect(ctx context.Context, pool reverseproxy.UpstreamPool, now time.Time) {
 	s.candidates, s.who, s.out, s.ejected = s.candidates[:0], s.who[:0], s.out[:0], s.ejected[:0]
 	s.open, s.full, s.denied, s.unhealthy, s.kept, s.probe, s.broken, s.crowded = 0, 0, 0, 0, 0, 0, nil, false
 	members := s.policy.table.of(pool, s.policy.Weights)
@@ -145,7 +147,7 @@ func (s *selection) collect(pool reverseproxy.UpstreamPool, r *http.Request, now
 			continue
 		}
 		var ok bool
-		if o.pinned, ok = s.policy.guard.allow(r.Context(), o.address); !ok {
+		if o.pinned, ok = s.policy.guard.allow(ctx, o.address); !ok {
 			s.denied++
 			continue
 		}
@@ -167,7 +169,19 @@ func (s *selection) collect(pool reverseproxy.UpstreamPool, r *http.Request, now
 		s.crowded = !s.prefer(func(o *option) bool { return !s.rec.handler.crowded(o.backend) })
 	}
 	if s.rec.tries.n > 0 {
-		s.prefer(func(o *option) bool { return !s.rec.tries.has(o.backend) })
+		s.preferOthers()
+	}
+}
+
+// preferOthers leaves out who was tried, if there are others. One that is open is no
+// better for not having been tried: it takes part by its share.
+func (s *selection) preferOthers() {
+	other := func(o *option) bool { return !s.rec.tries.has(o.backend) }
+	if s.prefer(func(o *option) bool { return other(o) && !o.restored }) {
+		return
+	}
+	if !slices.ContainsFunc(s.who, func(o option) bool { return !o.restored }) {
+		s.prefer(other)
 	}
 }
 

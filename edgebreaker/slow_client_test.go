@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,15 +19,18 @@ import (
 // of the backend, also when the upload has ended.
 func TestTimeOfSlowUploads(t *testing.T) {
 	a := newOrigin(t, "a")
+	arrived := make(chan struct{})
 	a.serve(func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 	})
 	g := newRig(t)
-	g.load(site("failures 1\ntimeout 2s", a.address, ""))
+	g.load(site("failures 1\ntimeout 4s", a.address, ""))
 	body, send := io.Pipe()
 	go func() {
 		_, _ = io.WriteString(send, "x")
+		<-arrived
 		time.AfterFunc(slowClient+slowClient/5, func() { _ = send.Close() })
 	}()
 	require.Equal(t, http.StatusGatewayTimeout, g.do(http.MethodPost, "/", body).status)
@@ -37,13 +41,13 @@ func TestTimeOfSlowUploads(t *testing.T) {
 // TestTimeOfSlowReaders: nor is one that the client has used up by not reading.
 func TestTimeOfSlowReaders(t *testing.T) {
 	a := newOrigin(t, "a")
-	ended := make(chan struct{})
+	ended, text := make(chan struct{}), strings.Repeat("x", 64<<20) // which takes its time
 	a.serve(func(w http.ResponseWriter, _ *http.Request) {
 		defer close(ended)
-		_, _ = io.WriteString(w, strings.Repeat("x", 64<<20))
+		_, _ = io.WriteString(w, text)
 	})
 	g := newRig(t)
-	g.load(site("failures 1\ntimeout 2s", a.address, ""))
+	g.load(site("failures 1\ntimeout 4s", a.address, ""))
 	c, err := net.Dial("unix", g.socket())
 	require.NoError(t, err)
 	_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
@@ -132,4 +136,73 @@ func TestConfiguredBackendsStay(t *testing.T) {
 		ask(mostBackends+i).End(time.Now(), breaker.Failure)
 	}
 	require.Equal(t, http.StatusServiceUnavailable, g.get("/").status)
+}
+
+// TestSlowUploadsIntoABuffer: what a client took to fill the proxy's buffer is no excuse
+// for the backend, which was not asked yet.
+func TestSlowUploadsIntoABuffer(t *testing.T) {
+	for _, buffer := range []string{"1KiB", "4"} { // all of the body, or its beginning
+		a := newOrigin(t, "a")
+		a.serve(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusInternalServerError)
+		})
+		g := newRig(t)
+		g.load(site("failures 1", a.address, "request_buffers "+buffer))
+		body, send := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(send, "x")
+			time.AfterFunc(slowClient+slowClient/5, func() {
+				_, _ = io.WriteString(send, "and the rest")
+				_ = send.Close()
+			})
+		}()
+		require.Equal(t, http.StatusInternalServerError, g.do(http.MethodPost, "/", body).status)
+		requireState(t, a.address, breaker.Open)
+	}
+}
+
+// TestResultOfSlowUploads: nor is a bad result of gRPC, in the trailers, after a client
+// has kept the backend waiting.
+func TestResultOfSlowUploads(t *testing.T) {
+	a := newOrigin(t, "a")
+	arrived := make(chan struct{})
+	a.serve(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		grpc(14, false)(w, r)
+		close(arrived)
+		_, _ = io.Copy(io.Discard, r.Body)
+	})
+	g := newRig(t)
+	g.load(site("failures 1", a.address, ""))
+	body, send := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(send, "x")
+		<-arrived
+		time.AfterFunc(slowClient+slowClient/5, func() { _ = send.Close() })
+	}()
+	r := g.do(http.MethodPost, "/", body, "Content-Type: application/grpc")
+	require.Equal(t, 200, r.status)
+	eventually(t, func() bool { return backend(t, a.address).Active() == 0 })
+	require.Equal(t, 1, int(a.asked.Load()))
+	requireState(t, a.address, breaker.Closed)
+}
+
+// TestBodyIsReadByTwo: a transport may still read while the one of another proxy begins.
+func TestBodyIsReadByTwo(t *testing.T) {
+	r, w := io.Pipe()
+	b := &body{ReadCloser: r}
+	b.left.Store(200)
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() { _, _ = io.Copy(io.Discard, b) })
+	}
+	for range 200 {
+		_, err := w.Write([]byte("x"))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	readers.Wait()
+	_, ended := b.ended()
+	require.True(t, ended)
 }

@@ -1,8 +1,8 @@
 package edgebreaker
 
 import (
+	"crypto/tls"
 	"net/http/httptrace"
-	"os"
 	"sync/atomic"
 )
 
@@ -11,7 +11,9 @@ import (
 type trace struct {
 	hooks                         httptrace.ClientTrace
 	asked, handshake, ready, sent atomic.Bool
-	refused                       atomic.Pointer[error] // why the request was not sent
+	short                         atomic.Bool              // this machine was short of something
+	refused                       atomic.Pointer[error]    // why the request was not sent
+	tls                           atomic.Pointer[tls.Conn] // the connection, if it is of TLS
 }
 
 // newTrace returns a trace. Transports of Caddy's http kind report by themselves; of
@@ -22,8 +24,11 @@ func newTrace(reports bool) *trace {
 		t.hooks.DNSStart = func(httptrace.DNSStartInfo) { t.asked.Store(true) }
 		t.hooks.ConnectStart = func(string, string) { t.asked.Store(true) }
 		t.hooks.ConnectDone = func(_, _ string, err error) {
-			if err == nil {
+			switch {
+			case err == nil:
 				t.sent.Store(true)
+			case ours(err):
+				t.short.Store(true)
 			}
 		}
 		return t
@@ -31,7 +36,12 @@ func newTrace(reports bool) *trace {
 	t.hooks.GetConn = func(string) { t.asked.Store(true) }
 	// Not the hooks of connections: each attempt of the proxy would wrap them anew.
 	t.hooks.TLSHandshakeStart = func() { t.handshake.Store(true) }
-	t.hooks.GotConn = func(httptrace.GotConnInfo) { t.ready.Store(true) }
+	t.hooks.GotConn = func(info httptrace.GotConnInfo) {
+		t.ready.Store(true)
+		if c, ok := info.Conn.(*tls.Conn); ok {
+			t.tls.Store(c)
+		}
+	}
 	t.hooks.WroteHeaders = func() { t.sent.Store(true) }
 	t.hooks.WroteRequest = func(info httptrace.WroteRequestInfo) {
 		if err := info.Err; err != nil {
@@ -51,7 +61,18 @@ func (t *trace) reset() {
 	t.handshake.Store(false)
 	t.ready.Store(false)
 	t.sent.Store(false)
+	t.short.Store(false)
 	t.refused.Store(nil)
+	t.tls.Store(nil)
+}
+
+// stream reports whether TLS has chosen HTTP/2.
+func (t *trace) stream() bool {
+	if t == nil {
+		return false
+	}
+	c := t.tls.Load()
+	return c != nil && c.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // failure returns why an attempt failed. Where nothing was reported there was no
@@ -69,19 +90,8 @@ func (t *trace) failure() failure {
 		return failureOther
 	case t.handshake.Load():
 		return failureTLS
-	case t.asked.Load() && !noDescriptors():
+	case t.asked.Load() && !t.short.Load() && !shortage():
 		return failureDial
 	}
 	return failureOther
-}
-
-// noDescriptors reports whether this machine can't open anything at present, which is
-// the likely reason then that it could not connect, and nobody else tells.
-func noDescriptors() bool {
-	f, err := os.Open(os.DevNull)
-	if err != nil {
-		return ours(err)
-	}
-	_ = f.Close()
-	return false
 }
