@@ -17,7 +17,7 @@ import (
 // Defaults of a firewall.
 const (
 	// DefaultBudget lets content of DefaultBodyLimit bytes through whatever is in it.
-	DefaultBudget        = 1 << 30
+	DefaultBudget        = 1 << 31
 	DefaultWafStatus     = 403
 	DefaultKeep          = 1000
 	DefaultLogRate       = 200

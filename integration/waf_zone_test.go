@@ -41,7 +41,9 @@ rules:
 		}
 	`, harness.Vars{"pack": pack})
 	c.origin.Handle("*", text("page", "Cache-Control: max-age=60"))
-	get := func(method, target string) *harness.Response { return c.Do(harness.H1, method, c.URL("site")+target, "") }
+	get := func(method, target string) *harness.Response {
+		return c.Do(harness.H1, method, c.URL("site")+target, "")
+	}
 
 	for range 20 {
 		require.Equal(t, http.StatusOK, get(http.MethodGet, "/page").Status)

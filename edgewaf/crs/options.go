@@ -39,7 +39,7 @@ type Options struct {
 	RestrictedHeaders []string `json:"restricted_headers,omitempty"`
 
 	// MaxArgs is how many arguments a request may have, at least 1, in the query and
-	// in the content each. Default: 1000.
+	// in the content each. Default: DefaultMaxArgs.
 	MaxArgs int `json:"max_args,omitempty"`
 	// MaxArgName and MaxArgValue are how many bytes the name and the value of an
 	// argument may have, MaxArgsTotal all values together. Default: any number.
@@ -63,7 +63,7 @@ type Options struct {
 }
 
 // DefaultMaxArgs is how many arguments a request may have.
-const DefaultMaxArgs = 1000
+const DefaultMaxArgs = 4096
 
 var (
 	// DefaultMethods are those that requests may have.
