@@ -1,7 +1,8 @@
 package edgewaf
 
 import (
-	"encoding/json"
+	"bytes"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -38,17 +39,23 @@ type inspection struct {
 
 	body    *requestBody
 	native  rules.Request
-	session evaluation // nil: the engine was not asked
+	seen    *crs.Request
+	session evaluation // nil: the engine was not asked, or need not be any more
 
-	event   audit.Event
-	zones   []*rules.Rule // by which it is limited
-	blocked bool          // it must be refused
-	would   bool          // it would have to be, were rules or the firewall not in shadow mode
-	allowed bool
-	limited bool          // it was over the limit of a zone
-	found   bool // a rule found something worth telling
+	event audit.Event
+	zones []*rules.Rule // by which it is limited
+	decided
 	failure outcome
 	dry     bool // the request is only explained: nothing is counted
+}
+
+// decided is what was decided in a phase.
+type decided struct {
+	blocked bool // it must be refused
+	would   bool // it would have to be, were rules or the firewall not in shadow mode
+	allowed bool
+	limited bool // it was over the limit of a zone
+	found   bool // a rule found something worth telling
 }
 
 // evaluation is what the firewall needs of an engine: a request is evaluated, then its
@@ -105,9 +112,15 @@ func (f *Firewall) newInspection(w http.ResponseWriter, r *http.Request, l level
 // close ends the evaluation.
 func (i *inspection) close() {
 	i.count()
+	i.end()
+}
+
+// end gives back what the engine has of the request.
+func (i *inspection) end() {
 	if i.session != nil {
 		_ = i.session.Close()
 	}
+	i.session, i.seen = nil, nil
 }
 
 // request holds the request against the rules, and refuses it if it must be.
@@ -167,10 +180,10 @@ func (i *inspection) over() bool { return i.blocked && !i.dry }
 // readBody reads of the content what is looked at.
 func (i *inspection) readBody() {
 	if !i.needsBody() {
-		i.body = &requestBody{kind: content.KindOf(i.r.Header.Get("Content-Type"))}
+		i.body = &requestBody{kind: kindOf(i.r)}
 		return
 	}
-	if i.body = readBody(i.r, i.f.Body.Limit); !i.body.cut {
+	if i.body = readBody(i.r, i.f.Body.Limit, i.f.Body.Decode); !i.body.long {
 		return
 	}
 	if !i.dry {
@@ -183,7 +196,7 @@ func (i *inspection) readBody() {
 
 // needsBody reports whether a rule may look at the content.
 func (i *inspection) needsBody() bool {
-	return i.f.Body.Limit > 0 && (i.f.engine != nil || i.f.rules.packs.NeedsBody() || i.f.Body.OnLimit == OnReject)
+	return i.f.Body.Limit > 0 && !extended(i.r) && (i.f.engine != nil || i.f.rules.packs.NeedsBody() || i.f.Body.OnLimit == OnReject)
 }
 
 // byMatchers holds the request against the rules by matchers.
@@ -216,7 +229,13 @@ func (i *inspection) byPacks() {
 	i.native = rules.Request{
 		Method: i.r.Method, Host: i.r.Host, Proto: i.r.Proto, Header: i.r.Header, Client: i.client, Body: i.body.seen,
 	}
+	if extended(i.r) { // a WebSocket, which is a GET over HTTP/1
+		i.native.Method, i.native.Proto = http.MethodGet, versionOf(i.r)
+	}
 	i.native.Path, i.native.RawQuery, _ = strings.Cut(i.r.RequestURI, "?")
+	if !strings.HasPrefix(i.native.Path, "/") { // with scheme and host in front
+		i.native.Path = i.r.URL.EscapedPath()
+	}
 	var matches []rules.Match
 	set.Request(&i.native, func(m rules.Match) { matches = append(matches, m) })
 	i.decide(matches)
@@ -243,7 +262,9 @@ func (i *inspection) decide(matches []rules.Match) {
 	}
 	if v.Allow != nil {
 		i.allowed = true
-		i.reason(v.Allow.ID)
+		if !i.blocked && !i.would {
+			i.reason(v.Allow.ID)
+		}
 	}
 	if v.BypassCache != nil {
 		reqinfo.From(i.r).Set(reqinfo.BypassCache, v.BypassCache.ID)
@@ -281,8 +302,8 @@ func (i *inspection) byEngine() {
 		return
 	}
 	engine := i.f.engine.Value()
-	request := i.view()
-	session := engine.Begin(request, i.off)
+	i.seen = i.view()
+	session := engine.Begin(i.seen, i.off)
 	i.session = session
 	v := session.Request()
 	if !v.Blocked || len(i.shadows) == 0 || i.level == levelShadow {
@@ -293,10 +314,10 @@ func (i *inspection) byEngine() {
 	// them.
 	i.verdict(v, true)
 	_ = session.Close()
-	session = engine.Begin(request, slices.Concat(i.off, i.shadows))
+	session = engine.Begin(i.seen, slices.Concat(i.off, i.shadows))
 	i.session = session
 	if v = session.Request(); v.Blocked {
-		i.block(strconv.Itoa(v.Rule), 0, false)
+		i.block(strconv.Itoa(v.Rule), statusOf(v), false)
 	}
 }
 
@@ -328,8 +349,17 @@ func (i *inspection) verdict(v crs.Verdict, shadow bool) {
 		}
 	}
 	if v.Blocked {
-		i.block(strconv.Itoa(v.Rule), 0, shadow)
+		i.block(strconv.Itoa(v.Rule), statusOf(v), shadow)
 	}
+}
+
+// statusOf is the status that a rule of an included file wants, 0 if it wants none that is
+// one of a refusal.
+func statusOf(v crs.Verdict) int {
+	if v.Status < 400 || v.Status > 599 || v.Status == http.StatusForbidden {
+		return 0
+	}
+	return v.Status
 }
 
 // view is what the engine sees of the request.
@@ -340,6 +370,9 @@ func (i *inspection) view() *crs.Request {
 		Client: i.client, Body: i.body.seen, Processor: processorOf(i.body),
 	}
 	v.Chunked = len(r.TransferEncoding) > 0
+	if extended(r) {
+		v.Method, v.Proto, v.Chunked = http.MethodGet, versionOf(r), false
+	}
 	if i.body.kind == content.Other {
 		v.Body = nil // the rule set would take it for a form
 	}
@@ -360,54 +393,58 @@ func (i *inspection) view() *crs.Request {
 	return v
 }
 
-// processorOf is how content is read whose type says nothing of it to the engine.
+// versionOf is the version of HTTP of a WebSocket, in whose place net/http has another
+// protocol.
+func versionOf(r *http.Request) string { return fmt.Sprintf("HTTP/%d.0", r.ProtoMajor) }
+
+// processorOf is how content is read whose type says nothing of it to the engine. Text is
+// left to the rule set, which has it read as a form.
 func processorOf(b *requestBody) crs.Processor {
 	switch b.kind {
 	case content.JSON:
 		return crs.ProcessorJSON
 	case content.XML:
 		return crs.ProcessorXML
-	case content.Text:
-		// Scripts send JSON as text to spare themselves a preflight request.
-		if text := strings.TrimLeft(string(b.seen[:min(len(b.seen), 64)]), " \t\r\n"); text != "" && (text[0] == '{' || text[0] == '[') && json.Valid(b.seen) {
-			return crs.ProcessorJSON
-		}
-		return crs.ProcessorText
-	case content.Other, content.Form, content.Multipart, content.Stream:
+	case content.Other, content.Form, content.Multipart, content.Text, content.Stream:
 	}
 	return crs.ProcessorNone
 }
 
-// perValue is what a value costs beside its bytes, in bytes.
-const perValue = 256
+// What things cost beside their bytes, in bytes: measured, by rules that find nothing.
+const (
+	perArgument = 1000
+	perCookie   = 2000
+	perField    = 128
+	perElement  = 300
+)
 
 // work estimates what the rules will have to do: bytes times rules. It is made before,
 // since the engine can't be interrupted.
 func (i *inspection) work() int64 {
-	size, values := len(i.r.RequestURI), strings.Count(i.r.RequestURI, "&")
+	size := int64(len(i.r.RequestURI)) + perArgument*int64(strings.Count(i.r.RequestURI, "&"))
 	for name, list := range i.r.Header {
 		for _, value := range list {
-			size += len(name) + len(value)
-			values++
-		}
-		if name == "Cookie" {
-			for _, value := range list {
-				values += strings.Count(value, ";")
+			size += int64(len(name)+len(value)) + perField
+			if name == "Cookie" {
+				size += perCookie * int64(strings.Count(value, ";"))
 			}
 		}
 	}
-	if n := len(i.body.seen); n > 0 {
-		size += n
-		switch i.body.kind {
-		case content.Form:
-			values += strings.Count(string(i.body.seen), "&")
-		case content.JSON, content.Text:
-			values += min(strings.Count(string(i.body.seen), ","), i.f.CRS.MaxArgs)
-		case content.Other, content.Multipart, content.XML, content.Stream:
-		}
+	seen := i.body.seen
+	size += int64(len(seen))
+	count := func(sign string) int64 { return int64(bytes.Count(seen, []byte(sign))) }
+	switch i.body.kind {
+	case content.Form, content.Text:
+		size += perArgument * min(count("&"), int64(i.f.CRS.MaxArgs))
+	case content.JSON:
+		size += perArgument * min(count(","), int64(i.f.CRS.MaxArgs))
+	case content.Multipart:
+		size += perArgument * min(count("\n--"), int64(i.f.CRS.MaxArgs))
+	case content.XML:
+		size += perElement * count("<")
+	case content.Other, content.Stream:
 	}
-	values = min(values, 3*i.f.CRS.MaxArgs)
-	return int64(size+perValue*values) * int64(i.f.rules.phase)
+	return size * int64(i.f.rules.phase)
 }
 
 // find notes what a rule found.

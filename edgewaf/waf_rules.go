@@ -158,6 +158,9 @@ func (f *Firewall) provisionEngine() error {
 			f.rules.phase++
 		}
 	}
+	if least := f.Body.Limit * int64(f.rules.phase); f.Budget > 0 && f.OnBudget == OnReject && f.Body.Limit > DefaultBodyLimit && least > f.Budget {
+		return fmt.Errorf("body_limit: content of %d bytes is more work than budget allows: want a budget of %d at least, or pass", f.Body.Limit, least)
+	}
 	always, conditional := f.CRS.Exclusions()
 	for _, e := range always {
 		removal, err := engine.Removal(&e)
