@@ -3,6 +3,7 @@ package edgewaf
 import (
 	"bytes"
 	"fmt"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -106,6 +107,9 @@ func (f *Firewall) newInspection(w http.ResponseWriter, r *http.Request, l level
 		}
 	}
 	i.id = requestID(r)
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(i.placeholder)
+	}
 	return i, nil
 }
 
@@ -179,18 +183,17 @@ func (i *inspection) over() bool { return i.blocked && !i.dry }
 
 // readBody reads of the content what is looked at.
 func (i *inspection) readBody() {
+	if o := &i.f.Body; o.OnLimit == OnReject && o.Limit > 0 && i.r.ContentLength > o.Limit && i.needsBody() {
+		i.body = &requestBody{kind: kindOf(i.r), long: true}
+		i.cut()
+		return
+	}
 	if !i.needsBody() {
 		i.body = &requestBody{kind: kindOf(i.r)}
 		return
 	}
-	if i.body = readBody(i.r, i.f.Body.Limit, i.f.Body.Decode); !i.body.long {
-		return
-	}
-	if !i.dry {
-		wafCut().Inc()
-	}
-	if i.f.Body.OnLimit == OnReject {
-		i.fail("body-limit", http.StatusRequestEntityTooLarge, outcomeTooLong)
+	if i.body = readBody(i.r, i.f.Body.Limit, i.f.Body.Decode); i.body.long {
+		i.cut()
 	}
 }
 
@@ -255,9 +258,10 @@ func (i *inspection) decide(matches []rules.Match) {
 		}, m.Rule.Log)
 	}
 	v := rules.Decide(matches[:n], i.modeOf)
-	if v.Block != nil {
+	switch {
+	case v.Block != nil:
 		i.block(v.Block.ID, v.Block.Status, false)
-	} else if v.Would != nil {
+	case v.Would != nil && i.level != levelShadow: // else it is told what would be done in force
 		i.block(v.Would.ID, v.Would.Status, true)
 	}
 	if v.Allow != nil {
@@ -269,12 +273,16 @@ func (i *inspection) decide(matches []rules.Match) {
 	if v.BypassCache != nil {
 		reqinfo.From(i.r).Set(reqinfo.BypassCache, v.BypassCache.ID)
 	}
+	if i.level == levelShadow && len(v.Limits) > 0 {
+		i.block(v.Limits[0].ID, http.StatusTooManyRequests, true)
+		return
+	}
 	i.zones = append(i.zones, v.Limits...)
 }
 
 // modeOf is the mode of a rule for this request.
 func (i *inspection) modeOf(r *rules.Rule) rules.Mode {
-	if i.level == levelShadow || has(i.shadowed, r.ID) {
+	if has(i.shadowed, r.ID) {
 		return rules.Shadow
 	}
 	return r.Mode
@@ -293,6 +301,9 @@ func (i *inspection) byEngine() {
 	if i.f.engine == nil {
 		return
 	}
+	if i.shorten(); i.over() {
+		return
+	}
 	if i.f.Budget > 0 && i.work() > i.f.Budget {
 		if i.f.OnBudget == OnReject {
 			i.fail("budget", http.StatusRequestEntityTooLarge, outcomeBudget)
@@ -303,6 +314,9 @@ func (i *inspection) byEngine() {
 	}
 	engine := i.f.engine.Value()
 	i.seen = i.view()
+	if i.f.structured != nil && structured(i.r) {
+		i.off = append(slices.Clip(i.off), i.f.structured)
+	}
 	session := engine.Begin(i.seen, i.off)
 	i.session = session
 	v := session.Request()
@@ -318,6 +332,36 @@ func (i *inspection) byEngine() {
 	i.session = session
 	if v = session.Request(); v.Blocked {
 		i.block(strconv.Itoa(v.Rule), statusOf(v), false)
+	}
+}
+
+// leastLook is how much content is looked at even where that is more work than allowed.
+const leastLook = 4 << 10
+
+// shorten has less of the content looked at by the engine where all of it would be too much
+// work, as if it were beyond the limit.
+func (i *inspection) shorten() {
+	b := i.body
+	if i.f.Budget <= 0 || len(b.seen) <= leastLook || i.work() <= i.f.Budget {
+		return
+	}
+	whole, boundary := b.seen, content.Boundary(i.r.Header.Get("Content-Type"))
+	for n := len(whole); n > leastLook && i.work() > i.f.Budget; {
+		n /= 2
+		b.seen = content.Mend(b.kind, boundary, whole[:n])
+	}
+	if !b.long {
+		i.cut()
+	}
+}
+
+// cut tells of content of which only a part is looked at.
+func (i *inspection) cut() {
+	if !i.dry {
+		wafCut().Inc()
+	}
+	if i.f.Body.OnLimit == OnReject {
+		i.fail("body-limit", http.StatusRequestEntityTooLarge, outcomeTooLong)
 	}
 }
 
@@ -397,15 +441,23 @@ func (i *inspection) view() *crs.Request {
 // protocol.
 func versionOf(r *http.Request) string { return fmt.Sprintf("HTTP/%d.0", r.ProtoMajor) }
 
-// processorOf is how content is read whose type says nothing of it to the engine. Text is
-// left to the rule set, which has it read as a form.
+// structured reports whether the content is of a type that builds on JSON or XML (RFC 6839),
+// which is looked at as that.
+func structured(r *http.Request) bool {
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && (strings.HasSuffix(t, "+json") || strings.HasSuffix(t, "+xml"))
+}
+
+// processorOf is how content is read whose type says nothing of it to the engine.
 func processorOf(b *requestBody) crs.Processor {
 	switch b.kind {
 	case content.JSON:
 		return crs.ProcessorJSON
 	case content.XML:
 		return crs.ProcessorXML
-	case content.Other, content.Form, content.Multipart, content.Text, content.Stream:
+	case content.Text:
+		return crs.ProcessorText
+	case content.Other, content.Form, content.Multipart, content.Stream:
 	}
 	return crs.ProcessorNone
 }
@@ -415,7 +467,7 @@ const (
 	perArgument = 1000
 	perCookie   = 2000
 	perField    = 128
-	perElement  = 300
+	perElement  = 150 // begun or ended
 )
 
 // work estimates what the rules will have to do: bytes times rules. It is made before,

@@ -169,6 +169,11 @@ func (f *Firewall) provisionEngine() error {
 		}
 		f.core = append(f.core, removal)
 	}
+	if types := f.CRS.AllowedContentTypes; !f.CRS.Off && (len(types) == 0 || types[0] != crs.Only) {
+		if f.structured, err = engine.Removal(&crs.Exclusion{Rules: []string{crs.RuleContentType}}); err != nil {
+			return err
+		}
+	}
 	for _, e := range conditional {
 		removal, err := engine.Removal(&e)
 		if err != nil {

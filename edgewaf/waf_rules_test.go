@@ -243,9 +243,16 @@ func TestBudget(t *testing.T) {
 	g = newWafRig(t, "")
 	require.Less(t, work(upload("application/json", []byte("["+strings.Repeat(`"`+strings.Repeat("x", 120)+`",`, 1000)+"1]"))), int64(DefaultBudget))
 	require.Less(t, work(upload("text/plain", []byte(strings.Repeat("word ", 26000)))), int64(DefaultBudget))
+	// What is too much is looked at in part, and passes whole.
+	dense := "<a>" + strings.Repeat("<b>x</b>", 16000) + "</a>"
+	require.Equal(t, http.StatusOK, g.do(upload("application/xml", []byte(dense))).Code)
+	require.Equal(t, dense, g.got)
+	require.Equal(t, http.StatusForbidden, g.do(upload("application/xml", []byte("<a>"+attack+dense[3:]))).Code)
+	strict := newWafRig(t, `"body": {"on_limit": "reject"}`)
+	require.Equal(t, http.StatusRequestEntityTooLarge, strict.do(upload("application/xml", []byte(dense))).Code)
 	// What little content makes much work of.
 	require.Greater(t, work(browse("GET", "/", "", "Cookie: "+strings.Repeat("a=1; ", 1000))), int64(DefaultBudget))
-	require.Greater(t, work(upload("application/xml", []byte("<a>"+strings.Repeat("<b>x</b>", 8000)+"</a>"))), int64(DefaultBudget))
+	require.Greater(t, work(upload("application/xml", []byte("<a>"+strings.Repeat("<b>x</b>", 16000)+"</a>"))), int64(DefaultBudget))
 }
 
 func TestBudgetOfLongContent(t *testing.T) {
