@@ -3,7 +3,9 @@ package crs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,12 +50,15 @@ func (e *Engine) Key() string { return e.key }
 // Close gives back what the set shares with others. Sessions must have ended.
 func (e *Engine) Close() error { return closeWAF(e.waf) }
 
-// manifest is which files the sets were made of, by the text of their configuration: a
-// file can name further ones.
+// manifest is what the sets were made of, by the text of their configuration: a file can
+// name further ones.
 var manifest struct {
 	sync.Mutex
-	files map[string][]string
+	parts map[string]parts
 }
+
+// parts are names of files, and patterns of such names.
+type parts struct{ names, globs []string }
 
 // maxManifest bounds what is known of configurations that may be long gone.
 const maxManifest = 256
@@ -81,12 +86,19 @@ func Prepare(o *Options, limits Limits) (*Plan, error) {
 // has been compiled once.
 func (p *Plan) Key() (string, bool) {
 	manifest.Lock()
-	names, ok := manifest.files[p.text]
+	known, ok := manifest.parts[p.text]
 	manifest.Unlock()
 	if !ok {
 		return "", false
 	}
-	return fingerprint(p.text, names), true
+	f := newFiles()
+	for _, name := range known.names {
+		_, _ = f.load(name)
+	}
+	for _, pattern := range known.globs {
+		_, _ = f.expand(pattern)
+	}
+	return f.fingerprint(p.text), true
 }
 
 // Compile makes the rule set. Errors name file, line and rule.
@@ -103,17 +115,13 @@ func (p *Plan) Compile() (*Engine, error) {
 	for _, r := range rules {
 		e.logging = e.logging || r.Phase == 5 && !bookkeeping(r.ID)
 	}
-	var names []string
-	for name := range f.read {
-		names = append(names, name)
-	}
 	manifest.Lock()
-	if len(manifest.files) >= maxManifest || manifest.files == nil {
-		manifest.files = make(map[string][]string)
+	if len(manifest.parts) >= maxManifest || manifest.parts == nil {
+		manifest.parts = make(map[string]parts)
 	}
-	manifest.files[p.text] = names
+	manifest.parts[p.text] = parts{slices.Collect(maps.Keys(f.read)), slices.Collect(maps.Keys(f.globs))}
 	manifest.Unlock()
-	e.key = fingerprint(p.text, names)
+	e.key = f.fingerprint(p.text)
 	tx := waf.NewTransaction()
 	defer tx.Close()
 	if _, ok := tx.(remover); !ok {
