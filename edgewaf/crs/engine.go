@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"runtime"
 	"slices"
 	"sync"
@@ -112,6 +113,11 @@ func (p *Plan) Compile() (*Engine, error) {
 	}
 	e := &Engine{waf: waf, rules: rules, stats: Stats{Rules: len(rules), CompileTime: time.Since(start)}}
 	e.stats.Bytes = max(heap()-before, 0)
+	if f.mentions(targetUpdates) {
+		for i := range rules {
+			rules[i].looks = allCollections
+		}
+	}
 	for _, r := range rules {
 		e.logging = e.logging || r.Phase == 5 && !bookkeeping(r.ID)
 	}
@@ -129,6 +135,9 @@ func (p *Plan) Compile() (*Engine, error) {
 	}
 	return e, nil
 }
+
+// targetUpdates give rules more to look at than their source says.
+var targetUpdates = regexp.MustCompile(`(?i)SecRuleUpdateTarget`)
 
 // heap returns the bytes that are in use. What is only kept by a finalizer goes with the
 // second collection.

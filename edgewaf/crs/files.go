@@ -163,6 +163,16 @@ func expand(pattern string) ([]string, error) {
 	return names, nil
 }
 
+// mentions reports whether a file of the disk has something in it.
+func (f *files) mentions(what *regexp.Regexp) bool {
+	for _, data := range f.read {
+		if what.Match(data) {
+			return true
+		}
+	}
+	return false
+}
+
 // fingerprint is a hash of a text, of all files that were read, by name and content, and of
 // what patterns stood for. A file that could not be read makes it another one.
 func (f *files) fingerprint(text string) string {
