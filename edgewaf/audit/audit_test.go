@@ -15,7 +15,7 @@ func TestExcerptHidesSecrets(t *testing.T) {
 	for _, key := range []string{"password", "user[Passwd]", "json.login.pwd", "api_key", "X-Auth-Token", "PHPSESSID", "card_number"} {
 		require.Equal(t, audit.Redacted, audit.Excerpt("ARGS", key, "hunter2"), key)
 	}
-	for _, variable := range []string{"REQUEST_COOKIES", "REQUEST_BODY", "QUERY_STRING", "REQUEST_URI", "RESPONSE_BODY"} {
+	for _, variable := range []string{"REQUEST_COOKIES", "REQUEST_BODY", "QUERY_STRING", "REQUEST_URI", "RESPONSE_BODY", "REQUEST_XML", "XML", "RESPONSE_XML", "TX", "MATCHED_VAR"} {
 		require.Equal(t, audit.Redacted, audit.Excerpt(variable, "q", "hunter2"), variable)
 	}
 	require.Equal(t, "1 union select", audit.Excerpt("ARGS", "q", "1 union select"))

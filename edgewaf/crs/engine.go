@@ -27,7 +27,9 @@ type Engine struct {
 	rules   []Rule
 	key     string
 	logging bool // a rule is evaluated after the response
-	stats   Stats
+	// paranoia is the level up to which rules score.
+	paranoia int
+	stats    Stats
 }
 
 // Stats say what a rule set costs.
@@ -66,8 +68,9 @@ const maxManifest = 256
 
 // Plan is a rule set that is not compiled yet.
 type Plan struct {
-	sources []source
-	text    string
+	sources  []source
+	text     string
+	paranoia int
 }
 
 // Prepare finds the files of a rule set. The options must be valid.
@@ -76,7 +79,7 @@ func Prepare(o *Options, limits Limits) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{sources: list}
+	p := &Plan{sources: list, paranoia: o.Paranoia, text: fmt.Sprintf("%d\n", o.Paranoia)}
 	for _, s := range list {
 		p.text += fmt.Sprintf("%q %q\n", s.text, s.file)
 	}
@@ -111,7 +114,7 @@ func (p *Plan) Compile() (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{waf: waf, rules: rules, stats: Stats{Rules: len(rules), CompileTime: time.Since(start)}}
+	e := &Engine{waf: waf, rules: rules, paranoia: p.paranoia, stats: Stats{Rules: len(rules), CompileTime: time.Since(start)}}
 	e.stats.Bytes = max(heap()-before, 0)
 	if f.mentions(targetUpdates) {
 		for i := range rules {

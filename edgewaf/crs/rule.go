@@ -21,6 +21,8 @@ type Rule struct {
 
 	// looks are the collections that it may look at.
 	looks collections
+	// status: it names the status that it blocks with.
+	status bool
 }
 
 // collections is a set of those that exceptions can be about.
@@ -65,9 +67,11 @@ func newRule(r types.RuleMetadata) Rule {
 		out.Severity = r.Severity().String()
 	}
 	out.Paranoia = paranoia(out.Tags)
-	out.looks = looksOf(r.Raw())
+	out.looks, out.status = looksOf(r.Raw()), namesStatus.MatchString(r.Raw())
 	return out
 }
+
+var namesStatus = regexp.MustCompile(`(?i)[",\s]status:`)
 
 // paranoia is the level of a rule with those tags, 0 if it has none.
 func paranoia(tags []string) int {
