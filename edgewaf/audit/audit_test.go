@@ -105,3 +105,28 @@ func TestLineQuotes(t *testing.T) {
 	require.Equal(t, `exclude rule 1 param "a\"{b}"`, audit.Line("1", `ARGS:a"{b}`, ""))
 	require.Equal(t, "exclude rule 1 path /x", audit.Line("1", "REQUEST_BODY", "/x"))
 }
+
+func TestLineOfWhatIsNoRule(t *testing.T) {
+	for _, rule := range []string{"body-limit", "budget", "engine", "response-limit", ""} {
+		require.Empty(t, audit.Line(rule, "", "/x"), rule)
+	}
+	var tuner audit.Tuner
+	tuner.Add(event("192.0.2.1", "/", "budget", ""))
+	require.Empty(t, tuner.Propose())
+	require.Equal(t, 1, tuner.Events())
+	require.Equal(t, "skip rule 1001", audit.Line("1001", "param id", "/"), "of a pack")
+}
+
+// TestLineIsNoPattern: names that are patterns in a configuration are left out of it.
+func TestLineIsNoPattern(t *testing.T) {
+	require.Equal(t, "exclude rule 1 path /x", audit.Line("1", "ARGS:a*", "/x"))
+	require.Equal(t, "exclude rule 1 path /x", audit.Line("1", "ARGS:abc…", "/x"))
+	require.Equal(t, "exclude rule 1 path /x", audit.Line("1", "REQUEST_COOKIES:a\uFFFD", "/x"))
+	require.Equal(t, "exclude rule 1 param q", audit.Line("1", "ARGS:q", "/*"))
+	require.Equal(t, "exclude rule 1 param q", audit.Line("1", "ARGS:q", "/abc…"))
+	require.Equal(t, "exclude rule 1 param q", audit.Line("1", "ARGS:q", "/{$HOME}"))
+	require.Empty(t, audit.Line("1", "ARGS:*", ""))
+	require.Empty(t, audit.Line("1", "ARGS:*", "/*"))
+	require.Empty(t, audit.Line("1", "REQUEST_BODY", "/*"))
+	require.Equal(t, "exclude rule 1", audit.Line("1", "REQUEST_BODY", ""))
+}
