@@ -91,6 +91,26 @@ func TestSkip(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, g.do(browse("GET", "/other"+query, "")).Code)
 }
 
+// TestSkipOfNumbers: rules of packs and the engine may have the same ids.
+func TestSkipOfNumbers(t *testing.T) {
+	pack := file(t, "pack.yaml", []byte(`mode: enforce
+rules:
+  - {id: "1001", match: {any: [{path_regex: "^/pack"}]}, action: {type: block}}
+  - {id: "1002", match: {any: [{path_regex: "^/both"}]}, action: {type: block}}
+`))
+	conf := file(t, "a.conf", []byte(`SecRule REQUEST_URI "@beginsWith /both" "id:1002,phase:1,deny"`+"\n"))
+	options := func(crs string) string {
+		return `"basic": "off", "packs": ["` + pack + `"], "crs": {"off": true` + crs + `}, "rules": [{"action": "skip", "ids": ["1001", "1002"]}]`
+	}
+	for _, g := range []*wafRig{newWafRig(t, options(`, "include": ["`+conf+`"]`)), newWafRig(t, options(""))} {
+		for _, target := range []string{"/pack", "/both"} {
+			require.Equal(t, http.StatusOK, g.do(browse("GET", target, "")).Code, target)
+		}
+	}
+	_, _, err := provisionFirewall(`{"packs": ["` + pack + `"], "crs": {"off": true}, "rules": [{"action": "skip", "ids": ["1003"]}]}`)
+	require.ErrorContains(t, err, "there is no rule 1003")
+}
+
 // TestShadowOfRules: what a rule in shadow mode would do is told; the others act.
 func TestShadowOfRules(t *testing.T) {
 	g := newWafRig(t, `"basic": "off", "rules": [{"action": "shadow", "tags": ["attack-sqli"]}]`)
