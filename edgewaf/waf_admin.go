@@ -1,7 +1,9 @@
 package edgewaf
 
 import (
+	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -226,7 +228,9 @@ type explainRequest struct {
 	Host     string      `json:"host"`
 	Header   http.Header `json:"header"`
 	Body     string      `json:"body"`
-	Client   string      `json:"client"`
+	// BodyBase64 is the content in base64, instead of Body.
+	BodyBase64 []byte `json:"body_base64,omitempty"`
+	Client     string `json:"client"`
 }
 
 // explainReply says what the rules make of it.
@@ -242,10 +246,10 @@ type explainReply struct {
 	Micros    int64            `json:"microseconds"`
 }
 
-// explainFinding is a finding with the line that would silence it.
+// explainFinding is a finding with the line that would silence it, if there is one.
 type explainFinding struct {
 	audit.Finding
-	Exclude string `json:"exclude"`
+	Exclude string `json:"exclude,omitempty"`
 }
 
 // serveWafExplain holds a request against the rules of a firewall, without sending it
@@ -278,7 +282,14 @@ func (q *explainRequest) request(r *http.Request) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("uri: invalid value %q: want a path, and a query if you like", target)
 	}
-	dry, err := http.NewRequestWithContext(r.Context(), method, u.String(), strings.NewReader(q.Body))
+	body := q.BodyBase64
+	if q.Body != "" {
+		if len(body) > 0 {
+			return nil, errors.New("body: there is a body_base64 too")
+		}
+		body = []byte(q.Body)
+	}
+	dry, err := http.NewRequestWithContext(r.Context(), method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -286,10 +297,10 @@ func (q *explainRequest) request(r *http.Request) (*http.Request, error) {
 	for name, values := range q.Header {
 		dry.Header[textproto.CanonicalMIMEHeaderKey(name)] = values
 	}
-	if q.Body == "" {
+	if len(body) == 0 {
 		dry.Body = http.NoBody
 	} else if dry.Header.Get("Content-Length") == "" {
-		dry.Header.Set("Content-Length", strconv.Itoa(len(q.Body)))
+		dry.Header.Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	if host := dry.Header.Get("Host"); host != "" {
 		dry.Host = host

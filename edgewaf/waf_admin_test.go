@@ -2,7 +2,9 @@ package edgewaf
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -147,6 +149,7 @@ func TestWafRoutes(t *testing.T) {
 		{http.MethodPost, "/edge/waf/mode", `{"firewall": "operated"}`, "mode: want enforce, shadow or off"},
 		{http.MethodPost, "/edge/waf/mode", `{"firewall": "operated", "mode": "on"}`, `mode: unknown mode "on"`},
 		{http.MethodPost, "/edge/waf/explain", `{"firewall": "operated", "uri": "no path"}`, `uri: invalid value "no path"`},
+		{http.MethodPost, "/edge/waf/explain", `{"firewall": "operated", "body": "x", "body_base64": "eA=="}`, "body: there is a body_base64 too"},
 		{http.MethodPost, "/edge/waf/explain", `{"firewall": "operated", "client": "x"}`, `client: invalid value "x"`},
 	} {
 		require.ErrorContains(t, ask(t, test.method, test.path, test.body, nil), test.err)
@@ -206,6 +209,7 @@ func TestTuneReadsLogs(t *testing.T) {
 not JSON
 {"level":"info","msg":"would have blocked a request","waf":{"client":"192.0.2.1","path":"/search","rule_id":"942100","findings":[{"rule_id":"942100","variable":"ARGS:q","message":"SQL"}]}}
 {"level":"info","msg":"would have blocked a request","waf":{"client":"192.0.2.2","path":"/search","rule_id":"942100","findings":[{"rule_id":"942100","variable":"ARGS:q","message":"SQL"}]}}
+{"waf":{"client":"192.0.2.2","path":"/","rule_id":"basic-xss","findings":[{"rule_id":"basic-xss","variable":"param q","message":"XSS"},{"rule_id":"budget"}]}}
 `
 	run := func(in string, args ...string) (string, error) {
 		cmd := wafCommand()
@@ -219,14 +223,53 @@ not JSON
 	}
 	out, err := run(log, "-")
 	require.NoError(t, err)
-	require.Equal(t, "# 2 events in 4 lines\n\n# 2 times, 2 clients: SQL\nexclude rule 942100 param q path /search\n", out)
+	require.Equal(t, "# 3 events in 5 lines\n\n# For the block crs of edge_waf:\n\n# 2 times, 2 clients: SQL\nexclude rule 942100 param q path /search\n"+
+		"\n# For edge_waf itself, outside of the block crs:\n\n# 1 times, 1 clients: XSS\nskip rule basic-xss\n", out)
 	out, err = run("", file(t, "log", []byte(log)), "--json")
 	require.NoError(t, err)
-	require.JSONEq(t, `[{"line": "exclude rule 942100 param q path /search", "findings": 2, "clients": 2, "message": "SQL"}]`, out)
+	require.JSONEq(t, `[{"line": "exclude rule 942100 param q path /search", "findings": 2, "clients": 2, "message": "SQL"},
+		{"line": "skip rule basic-xss", "findings": 1, "clients": 1, "message": "XSS"}]`, out)
+	out, err = run(log, "-", "--min", "2")
+	require.NoError(t, err)
+	require.NotContains(t, out, "skip")
+	out, err = run(log, "-", "--max", "1")
+	require.NoError(t, err)
+	require.NotContains(t, out, "skip")
 	_, err = run("", file(t, "log", []byte("nothing\n")))
 	require.ErrorContains(t, err, "none of its 1 lines is an event of edge_waf in JSON")
-	_, err = run(log, "-", "--min", "3")
+	_, err = run(log, "-", "--min", "4")
 	require.NoError(t, err)
 	_, err = run(strings.Repeat("x", maxLogLine+1), "-")
 	require.ErrorContains(t, err, "line 1: longer than")
+}
+
+// TestCommandSendsBytes: content of a file comes as it is, text or not.
+func TestCommandSendsBytes(t *testing.T) {
+	content := []byte("q=\xff\xfe\x00&a=b")
+	var got []byte
+	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var q explainRequest
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		dry, err := q.request(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		got, _ = io.ReadAll(dry.Body)
+		fmt.Fprint(w, `{"findings": [{"rule_id": "budget"}]}`)
+	}))
+	defer admin.Close()
+	for data, want := range map[string][]byte{"@" + file(t, "body", content): content, "a=é": []byte("a=é")} {
+		cmd := wafCommand()
+		var out bytes.Buffer
+		cmd.SetOut(&out)
+		cmd.SetErr(&out)
+		cmd.SetArgs([]string{"test", "POST /", "-d", data, "--address", strings.TrimPrefix(admin.URL, "http://")})
+		require.NoError(t, cmd.Execute(), out.String())
+		require.Equal(t, want, got)
+		require.NotContains(t, out.String(), "silence")
+	}
 }

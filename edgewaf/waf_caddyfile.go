@@ -1,6 +1,7 @@
 package edgewaf
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,7 +43,7 @@ func init() {
 //			max_arg_name          <size>
 //			max_arg_value         <size>
 //			max_args_total        <size>
-//			preset                <name...>
+//			preset                <name...> [path <path...>]
 //			exclude               [rule <id...>] [tag <tag...>] [param <name...>] [cookie <name...>] [header <name...>] [path <path...>]
 //			include_before        <file...>
 //			include               <file...>
@@ -360,7 +361,9 @@ func parseCRSOption(p *cfparse.Parser, o *crs.Options, option string) (err error
 	case "max_args_total":
 		size(&o.MaxArgsTotal)
 	case "preset":
-		more(&o.Presets)
+		var list []crs.Preset
+		list, err = parsePresets(p)
+		o.Presets = append(o.Presets, list...)
 	case "exclude":
 		var e crs.Exclusion
 		if e, err = parseExclude(p); err == nil {
@@ -374,6 +377,24 @@ func parseCRSOption(p *cfparse.Parser, o *crs.Options, option string) (err error
 		err = p.Unknown(option)
 	}
 	return err
+}
+
+// parsePresets parses "preset graphql path /api/gql".
+func parsePresets(p *cfparse.Parser) (list []crs.Preset, err error) {
+	names, err := p.Words("preset")
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	if i := slices.Index(names, "path"); i >= 0 {
+		if names, paths = names[:i], names[i+1:]; len(names) == 0 || len(paths) == 0 {
+			return nil, p.Errf("preset", "needs a name, and behind path at least one path")
+		}
+	}
+	for _, name := range names {
+		list = append(list, crs.Preset{Name: name, Paths: paths})
+	}
+	return list, nil
 }
 
 // parseExclude parses "exclude rule 942100 param q path /search".

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,6 +39,7 @@ func wafCommand() *cobra.Command {
 func wafTestCommand() *cobra.Command {
 	var (
 		q      explainRequest
+		body   string
 		fields []string
 		asJSON bool
 	)
@@ -64,14 +66,16 @@ func wafTestCommand() *cobra.Command {
 				}
 				q.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
 			}
-			if name, ok := strings.CutPrefix(q.Body, "@"); ok {
+			// In base64, since JSON has no bytes that are no text.
+			q.BodyBase64 = []byte(body)
+			if name, ok := strings.CutPrefix(body, "@"); ok {
 				data, err := os.ReadFile(name)
 				if err != nil {
 					return err
 				}
-				q.Body = string(data)
+				q.BodyBase64 = data
 			}
-			if q.Body != "" && q.Header.Get("Content-Type") == "" {
+			if len(q.BodyBase64) > 0 && q.Header.Get("Content-Type") == "" {
 				q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			}
 			var reply explainReply
@@ -86,7 +90,7 @@ func wafTestCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVarP(&fields, "header", "H", nil, `field of the request: "Name: value"`)
-	cmd.Flags().StringVarP(&q.Body, "data", "d", "", "content of the request, or @file")
+	cmd.Flags().StringVarP(&body, "data", "d", "", "content of the request, or @file")
 	cmd.Flags().StringVar(&q.Firewall, "firewall", "", "name of the firewall, if not default")
 	cmd.Flags().StringVar(&q.Client, "client", "", "address of the client (default 127.0.0.1)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -119,7 +123,9 @@ func (e *explainReply) print(w io.Writer) {
 		if f.Severity != "" {
 			fmt.Fprintf(w, "  severity %s, paranoia %d\n", f.Severity, f.Paranoia)
 		}
-		fmt.Fprintf(w, "  silence  %s\n", f.Exclude)
+		if f.Exclude != "" {
+			fmt.Fprintf(w, "  silence  %s\n", f.Exclude)
+		}
 	}
 }
 
@@ -137,7 +143,7 @@ func wafTuneCommand() *cobra.Command {
 		Use:   "tune LOG",
 		Short: "Proposes exceptions from the log of a time in shadow mode, the most frequent first",
 		Long: `Reads the events of edge_waf from a log of Caddy in JSON (- is the standard input) and
-prints exceptions that would have silenced them, as lines for the block crs of edge_waf.
+prints exceptions that would have silenced them, as lines for edge_waf and its block crs.
 Look at each: what real attackers sent is in the log too, and has few clients.`,
 		Args:         cobra.ExactArgs(1),
 		SilenceUsage: true,
@@ -165,12 +171,14 @@ Look at each: what real attackers sent is in the log too, and has few clients.`,
 				return json.NewEncoder(out).Encode(list)
 			}
 			fmt.Fprintf(out, "# %d events in %d lines\n", t.Events(), lines)
-			for n, p := range list {
-				if n == most || p.Findings < least {
-					break
-				}
-				fmt.Fprintf(out, "\n# %d times, %d clients: %s\n%s\n", p.Findings, p.Clients, p.Message, p.Line)
+			if i := slices.IndexFunc(list, func(p audit.Proposal) bool { return p.Findings < least }); i >= 0 {
+				list = list[:i]
 			}
+			if most >= 0 && len(list) > most {
+				list = list[:most]
+			}
+			printProposals(out, "\n# For the block crs of edge_waf:\n", list, audit.InCRS)
+			printProposals(out, "\n# For edge_waf itself, outside of the block crs:\n", list, func(line string) bool { return !audit.InCRS(line) })
 			return nil
 		},
 	}
@@ -178,6 +186,16 @@ Look at each: what real attackers sent is in the log too, and has few clients.`,
 	cmd.Flags().IntVar(&least, "min", 1, "least number of findings of one")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, all of them")
 	return cmd
+}
+
+// printProposals prints those that fit, below a headline.
+func printProposals(w io.Writer, headline string, list []audit.Proposal, fits func(line string) bool) {
+	for _, p := range list {
+		if fits(p.Line) {
+			fmt.Fprintf(w, "%s\n# %d times, %d clients: %s\n%s\n", headline, p.Findings, p.Clients, audit.Clean(p.Message, audit.MaxName), p.Line)
+			headline = ""
+		}
+	}
 }
 
 // readEvents calls found for each event in a log.

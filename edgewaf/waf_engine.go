@@ -1,6 +1,8 @@
 package edgewaf
 
 import (
+	"errors"
+
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddyedge/caddy-edge/edgewaf/crs"
@@ -23,28 +25,29 @@ func takeEngine(o *crs.Options, limits crs.Limits) (*poolref.Ref[*rulesEngine], 
 	if err != nil {
 		return nil, err
 	}
-	var compiled *crs.Engine
-	key, known := plan.Key()
-	if !known {
-		// Which files the set is made of shows when it is compiled.
-		if compiled, err = plan.Compile(); err != nil {
-			return nil, err
+	if key, known := plan.Key(); known {
+		ref, err := engines.Take(key, func() (*rulesEngine, error) { return nil, errNoEngine })
+		if !errors.Is(err, errNoEngine) {
+			return ref, err
 		}
-		key = compiled.Key()
+	}
+	// What a set is made of, and so its key, is sure only when it is compiled.
+	compiled, err := plan.Compile()
+	if err != nil {
+		return nil, err
 	}
 	used := false
-	ref, err := engines.Take(key, func() (*rulesEngine, error) {
+	ref, err := engines.Take(compiled.Key(), func() (*rulesEngine, error) {
 		used = true
-		if compiled != nil {
-			return &rulesEngine{compiled}, nil
-		}
-		e, err := plan.Compile()
-		return &rulesEngine{e}, err
+		return &rulesEngine{compiled}, nil
 	})
-	if compiled != nil && !used {
+	if !used {
 		_ = compiled.Close()
 	}
 	return ref, err
 }
+
+// errNoEngine: the rule set is not in the pool.
+var errNoEngine = errors.New("not compiled yet")
 
 var _ caddy.Destructor = (*rulesEngine)(nil)

@@ -193,12 +193,15 @@ func (f *Firewall) choose(m *MatcherRule) (choice, error) {
 	c := choice{matcher: m, shadow: m.Action == MatchShadow, all: m.All, ids: make(map[string]bool)}
 	var core crs.Exclusion
 	for _, id := range m.IDs {
-		switch {
-		case strings.Trim(id, "0123456789-") == "":
-			core.Rules = append(core.Rules, id)
-		case f.rules.packs.Rule(id) != nil || slices.ContainsFunc(f.rules.matchers, func(o *MatcherRule) bool { return o.ID == id }):
+		own := f.rules.packs.Rule(id) != nil || slices.ContainsFunc(f.rules.matchers, func(o *MatcherRule) bool { return o.ID == id })
+		if own {
 			c.ids[id] = true
-		default:
+		}
+		number := strings.Trim(id, "0123456789-") == ""
+		switch {
+		case number && (!own || f.hasRule(id)):
+			core.Rules = append(core.Rules, id)
+		case !own:
 			return c, fmt.Errorf("there is no rule %q", id)
 		}
 	}
@@ -224,6 +227,15 @@ func (f *Firewall) choose(m *MatcherRule) (choice, error) {
 	var err error
 	c.core, err = f.engine.Value().Removal(&core)
 	return c, err
+}
+
+// hasRule reports whether the engine has a rule of an id, or of a range of them.
+func (f *Firewall) hasRule(id string) bool {
+	if f.engine == nil {
+		return false
+	}
+	_, err := f.engine.Value().Removal(&crs.Exclusion{Rules: []string{id}})
+	return err == nil
 }
 
 // hasTag reports whether a rule of the engine has a tag.

@@ -3,6 +3,7 @@ package edgewaf
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,6 +92,26 @@ func TestSkip(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, g.do(browse("GET", "/other"+query, "")).Code)
 }
 
+// TestSkipOfNumbers: rules of packs and the engine may have the same ids.
+func TestSkipOfNumbers(t *testing.T) {
+	pack := file(t, "pack.yaml", []byte(`mode: enforce
+rules:
+  - {id: "1001", match: {any: [{path_regex: "^/pack"}]}, action: {type: block}}
+  - {id: "1002", match: {any: [{path_regex: "^/both"}]}, action: {type: block}}
+`))
+	conf := file(t, "a.conf", []byte(`SecRule REQUEST_URI "@beginsWith /both" "id:1002,phase:1,deny"`+"\n"))
+	options := func(crs string) string {
+		return `"basic": "off", "packs": ["` + pack + `"], "crs": {"off": true` + crs + `}, "rules": [{"action": "skip", "ids": ["1001", "1002"]}]`
+	}
+	for _, g := range []*wafRig{newWafRig(t, options(`, "include": ["`+conf+`"]`)), newWafRig(t, options(""))} {
+		for _, target := range []string{"/pack", "/both"} {
+			require.Equal(t, http.StatusOK, g.do(browse("GET", target, "")).Code, target)
+		}
+	}
+	_, _, err := provisionFirewall(`{"packs": ["` + pack + `"], "crs": {"off": true}, "rules": [{"action": "skip", "ids": ["1003"]}]}`)
+	require.ErrorContains(t, err, "there is no rule 1003")
+}
+
 // TestShadowOfRules: what a rule in shadow mode would do is told; the others act.
 func TestShadowOfRules(t *testing.T) {
 	g := newWafRig(t, `"basic": "off", "rules": [{"action": "shadow", "tags": ["attack-sqli"]}]`)
@@ -144,6 +165,11 @@ func TestDetectionParanoia(t *testing.T) {
 }
 
 func TestOptionsOfTheRuleSet(t *testing.T) {
+	const query = `{"query":"query { users(where: {name: {_eq: \"select\"}}, limit: 10) { id name ... on Admin { role } } }","variables":{"a":1}}`
+	at := func(path string, r *http.Request) *http.Request {
+		r.URL.Path, r.RequestURI = path, path
+		return r
+	}
 	for name, test := range map[string]struct {
 		options string
 		r       *http.Request
@@ -165,17 +191,26 @@ func TestOptionsOfTheRuleSet(t *testing.T) {
 		"arg name":        {`{"max_arg_name": 5}`, browse("GET", "/?abcdef=1", ""), "920360"},
 		"args total":      {`{"max_args_total": 5}`, browse("GET", "/?a=123&b=456", ""), "920390"},
 		"graphql": {
-			`{"presets": ["graphql"]}`,
-			upload("application/json", []byte(`{"query":"query { users(where: {name: {_eq: \"select\"}}, limit: 10) { id name ... on Admin { role } } }","variables":{"a":1}}`)), "",
+			`{"presets": [{"name": "graphql"}]}`, at("/graphql", upload("application/json", []byte(query))), "",
 		},
-		"graphql type":             {`{"presets": ["graphql"]}`, upload("application/graphql", []byte(`{ users { id } }`)), ""},
-		"graphql attack elsewhere": {`{"presets": ["graphql"]}`, upload("application/json", []byte(`{"query":"{ a }","variables":{"a":"`+attack+`"}}`)), "942"},
+		"graphql below":            {`{"presets": [{"name": "graphql"}]}`, at("/api/graphql", upload("application/json", []byte(query))), ""},
+		"graphql type":             {`{"presets": [{"name": "graphql"}]}`, at("/graphql", upload("application/graphql", []byte(`{ users { id } }`))), ""},
+		"graphql attack elsewhere": {`{"presets": [{"name": "graphql"}]}`, at("/graphql", upload("application/json", []byte(`{"query":"{ a }","variables":{"a":"`+attack+`"}}`))), "942"},
+		"graphql another path":     {`{"presets": [{"name": "graphql"}]}`, browse("GET", bad+"&query="+url.QueryEscape(attack), ""), "942"},
+		"graphql param at another": {`{"presets": [{"name": "graphql"}]}`, browse("GET", "/search?query="+url.QueryEscape(attack), ""), "942"},
+		"graphql type at another":  {`{"presets": [{"name": "graphql"}]}`, upload("application/graphql", []byte(`{ a }`)), "920420"},
+		"graphql own path":         {`{"presets": [{"name": "graphql", "paths": ["/upload"]}]}`, upload("application/json", []byte(query)), ""},
+		"graphql own path alone":   {`{"presets": [{"name": "graphql", "paths": ["/upload"]}]}`, browse("GET", "/graphql?query="+url.QueryEscape(attack), ""), "942"},
+		"grpc":                     {`{"presets": [{"name": "grpc"}]}`, upload("application/connect+json", []byte(`{}`)), ""},
+		"grpc own path":            {`{"presets": [{"name": "grpc", "paths": ["/upload"]}]}`, upload("application/connect+json; charset=utf-8", []byte(`{}`)), ""},
+		"grpc own path alone":      {`{"presets": [{"name": "grpc", "paths": ["/x"]}]}`, upload("application/connect+json", []byte(`{}`)), "920420"},
+		"grpc own path other type": {`{"presets": [{"name": "grpc", "paths": ["/upload"]}]}`, upload("application/x-odd", []byte(`{}`)), "920420"},
 		"wordpress": {
-			`{"presets": ["wordpress"]}`,
+			`{"presets": [{"name": "wordpress"}]}`,
 			browse("POST", "/wp-admin/post.php", "content=%3Cscript%3Ealert(1)%3C/script%3E&post_title=x", "Content-Type: application/x-www-form-urlencoded"), "",
 		},
 		"wordpress elsewhere": {
-			`{"presets": ["wordpress"]}`,
+			`{"presets": [{"name": "wordpress"}]}`,
 			browse("POST", "/comment", "content=%3Cscript%3Ealert(1)%3C/script%3E", "Content-Type: application/x-www-form-urlencoded"), "941",
 		},
 	} {

@@ -15,7 +15,7 @@ func TestExcerptHidesSecrets(t *testing.T) {
 	for _, key := range []string{"password", "user[Passwd]", "json.login.pwd", "api_key", "X-Auth-Token", "PHPSESSID", "card_number"} {
 		require.Equal(t, audit.Redacted, audit.Excerpt("ARGS", key, "hunter2"), key)
 	}
-	for _, variable := range []string{"REQUEST_COOKIES", "REQUEST_BODY", "QUERY_STRING", "REQUEST_URI", "RESPONSE_BODY"} {
+	for _, variable := range []string{"REQUEST_COOKIES", "REQUEST_BODY", "QUERY_STRING", "REQUEST_URI", "RESPONSE_BODY", "REQUEST_XML", "XML", "RESPONSE_XML", "TX", "MATCHED_VAR"} {
 		require.Equal(t, audit.Redacted, audit.Excerpt(variable, "q", "hunter2"), variable)
 	}
 	require.Equal(t, "1 union select", audit.Excerpt("ARGS", "q", "1 union select"))
@@ -104,4 +104,29 @@ func TestLineQuotes(t *testing.T) {
 	require.Equal(t, `exclude rule 1 param "a b" path "/x y"`, audit.Line("1", "ARGS:a b", "/x y"))
 	require.Equal(t, `exclude rule 1 param "a\"{b}"`, audit.Line("1", `ARGS:a"{b}`, ""))
 	require.Equal(t, "exclude rule 1 path /x", audit.Line("1", "REQUEST_BODY", "/x"))
+}
+
+func TestLineOfWhatIsNoRule(t *testing.T) {
+	for _, rule := range []string{"body-limit", "budget", "engine", "response-limit", ""} {
+		require.Empty(t, audit.Line(rule, "", "/x"), rule)
+	}
+	var tuner audit.Tuner
+	tuner.Add(event("192.0.2.1", "/", "budget", ""))
+	require.Empty(t, tuner.Propose())
+	require.Equal(t, 1, tuner.Events())
+	require.Equal(t, "skip rule 1001", audit.Line("1001", "param id", "/"), "of a pack")
+}
+
+// TestLineIsNoPattern: names that are patterns in a configuration are left out of it.
+func TestLineIsNoPattern(t *testing.T) {
+	require.Equal(t, "exclude rule 1 path /x", audit.Line("1", "ARGS:a*", "/x"))
+	require.Equal(t, "exclude rule 1 path /x", audit.Line("1", "ARGS:abc…", "/x"))
+	require.Equal(t, "exclude rule 1 path /x", audit.Line("1", "REQUEST_COOKIES:a\uFFFD", "/x"))
+	require.Equal(t, "exclude rule 1 param q", audit.Line("1", "ARGS:q", "/*"))
+	require.Equal(t, "exclude rule 1 param q", audit.Line("1", "ARGS:q", "/abc…"))
+	require.Equal(t, "exclude rule 1 param q", audit.Line("1", "ARGS:q", "/{$HOME}"))
+	require.Empty(t, audit.Line("1", "ARGS:*", ""))
+	require.Empty(t, audit.Line("1", "ARGS:*", "/*"))
+	require.Empty(t, audit.Line("1", "REQUEST_BODY", "/*"))
+	require.Equal(t, "exclude rule 1", audit.Line("1", "REQUEST_BODY", ""))
 }

@@ -24,7 +24,9 @@ var secretWords = []string{
 // secretVariables are those whose values are secret whatever their name.
 var secretVariables = map[string]bool{
 	"REQUEST_COOKIES": true, "REQUEST_BODY": true, "RESPONSE_BODY": true, "QUERY_STRING": true, "REQUEST_URI": true, "REQUEST_URI_RAW": true,
-	"REQUEST_LINE": true, "FULL_REQUEST": true,
+	"REQUEST_LINE": true, "FULL_REQUEST": true, "REQUEST_XML": true, "XML": true, "RESPONSE_XML": true,
+	// What rules made of others.
+	"TX": true, "MATCHED_VAR": true, "MATCHED_VARS": true,
 }
 
 // Excerpt returns what may be told of the value of a variable: nothing when its name or key

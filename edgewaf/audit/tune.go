@@ -93,7 +93,9 @@ func (t *Tuner) Propose() []Proposal {
 			if len(groups) > maxPaths {
 				path = ""
 			}
-			add(Line(p.rule, p.variable, path), t.groups[g])
+			if line := Line(p.rule, p.variable, path); line != "" {
+				add(line, t.groups[g])
+			}
 		}
 	}
 	var list []Proposal
@@ -106,29 +108,55 @@ func (t *Tuner) Propose() []Proposal {
 	return list
 }
 
+// own are the reasons of the firewall itself, which are not rules.
+var own = map[string]bool{"body-limit": true, "budget": true, "engine": true, "response-limit": true}
+
 // Line returns the exception, as an option of the Caddyfile, that silences a rule of the
 // Core Rule Set for a variable such as ARGS:q, and in one path if that is given; or any
-// other rule as a whole.
+// other rule as a whole. It is empty where no exception would be right: for what is no rule,
+// or when the names that there are would not be taken for what they are.
 func Line(rule, variable, path string) string {
-	if strings.Trim(rule, "0123456789") != "" {
-		return "skip rule " + rule
-	}
-	line := "exclude rule " + rule
 	collection, key, _ := strings.Cut(variable, ":")
+	switch {
+	case own[rule] || !exact(rule, "*"):
+		return ""
+	case !number(rule) || collection != strings.ToUpper(collection): // packs call places path and param q
+		return "skip rule " + quote(rule)
+	}
+	line, where, lost := "exclude rule "+rule, "", false
 	if key != "" {
 		switch collection {
 		case "ARGS", "ARGS_GET", "ARGS_POST":
-			line += " param " + quote(strings.TrimPrefix(key, "json."))
+			key = strings.TrimPrefix(key, "json.")
+			where = " param " + quote(key)
 		case "REQUEST_COOKIES":
-			line += " cookie " + quote(key)
+			where = " cookie " + quote(key)
 		case "REQUEST_HEADERS":
-			line += " header " + quote(key)
+			where = " header " + quote(key)
+		}
+		if where != "" && !exact(key, "*") {
+			where, lost = "", true
 		}
 	}
-	if path != "" {
-		line += " path " + quote(path)
+	if path != "" && exact(path, `*?[\%`) {
+		return line + where + " path " + quote(path)
 	}
-	return line
+	if where == "" && (lost || path != "") {
+		return "" // for all requests, which nobody asked for
+	}
+	return line + where
+}
+
+// InCRS reports whether a line of Line belongs into the block crs of edge_waf, and not into
+// edge_waf itself.
+func InCRS(line string) bool { return strings.HasPrefix(line, "exclude ") }
+
+func number(rule string) bool { return strings.Trim(rule, "0123456789") == "" }
+
+// exact reports whether a name in a configuration stands for itself: it is neither cut nor
+// cleaned, and has none of the signs of patterns.
+func exact(name, signs string) bool {
+	return name != "" && !strings.ContainsAny(name, signs+"…\uFFFD") && !strings.Contains(name, "{$")
 }
 
 // quote writes a word of the Caddyfile.

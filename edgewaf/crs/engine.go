@@ -3,7 +3,10 @@ package crs
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"regexp"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +27,9 @@ type Engine struct {
 	rules   []Rule
 	key     string
 	logging bool // a rule is evaluated after the response
-	stats   Stats
+	// paranoia is the level up to which rules score.
+	paranoia int
+	stats    Stats
 }
 
 // Stats say what a rule set costs.
@@ -48,20 +53,24 @@ func (e *Engine) Key() string { return e.key }
 // Close gives back what the set shares with others. Sessions must have ended.
 func (e *Engine) Close() error { return closeWAF(e.waf) }
 
-// manifest is which files the sets were made of, by the text of their configuration: a
-// file can name further ones.
+// manifest is what the sets were made of, by the text of their configuration: a file can
+// name further ones.
 var manifest struct {
 	sync.Mutex
-	files map[string][]string
+	parts map[string]parts
 }
+
+// parts are names of files, and patterns of such names.
+type parts struct{ names, globs []string }
 
 // maxManifest bounds what is known of configurations that may be long gone.
 const maxManifest = 256
 
 // Plan is a rule set that is not compiled yet.
 type Plan struct {
-	sources []source
-	text    string
+	sources  []source
+	text     string
+	paranoia int
 }
 
 // Prepare finds the files of a rule set. The options must be valid.
@@ -70,7 +79,7 @@ func Prepare(o *Options, limits Limits) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{sources: list}
+	p := &Plan{sources: list, paranoia: o.Paranoia, text: fmt.Sprintf("%d\n", o.Paranoia)}
 	for _, s := range list {
 		p.text += fmt.Sprintf("%q %q\n", s.text, s.file)
 	}
@@ -81,12 +90,19 @@ func Prepare(o *Options, limits Limits) (*Plan, error) {
 // has been compiled once.
 func (p *Plan) Key() (string, bool) {
 	manifest.Lock()
-	names, ok := manifest.files[p.text]
+	known, ok := manifest.parts[p.text]
 	manifest.Unlock()
 	if !ok {
 		return "", false
 	}
-	return fingerprint(p.text, names), true
+	f := newFiles()
+	for _, name := range known.names {
+		_, _ = f.load(name)
+	}
+	for _, pattern := range known.globs {
+		_, _ = f.expand(pattern)
+	}
+	return f.fingerprint(p.text), true
 }
 
 // Compile makes the rule set. Errors name file, line and rule.
@@ -98,22 +114,23 @@ func (p *Plan) Compile() (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{waf: waf, rules: rules, stats: Stats{Rules: len(rules), CompileTime: time.Since(start)}}
+	e := &Engine{waf: waf, rules: rules, paranoia: p.paranoia, stats: Stats{Rules: len(rules), CompileTime: time.Since(start)}}
 	e.stats.Bytes = max(heap()-before, 0)
+	if f.mentions(targetUpdates) {
+		for i := range rules {
+			rules[i].looks = allCollections
+		}
+	}
 	for _, r := range rules {
 		e.logging = e.logging || r.Phase == 5 && !bookkeeping(r.ID)
 	}
-	var names []string
-	for name := range f.read {
-		names = append(names, name)
-	}
 	manifest.Lock()
-	if len(manifest.files) >= maxManifest || manifest.files == nil {
-		manifest.files = make(map[string][]string)
+	if len(manifest.parts) >= maxManifest || manifest.parts == nil {
+		manifest.parts = make(map[string]parts)
 	}
-	manifest.files[p.text] = names
+	manifest.parts[p.text] = parts{slices.Collect(maps.Keys(f.read)), slices.Collect(maps.Keys(f.globs))}
 	manifest.Unlock()
-	e.key = fingerprint(p.text, names)
+	e.key = f.fingerprint(p.text)
 	tx := waf.NewTransaction()
 	defer tx.Close()
 	if _, ok := tx.(remover); !ok {
@@ -121,6 +138,9 @@ func (p *Plan) Compile() (*Engine, error) {
 	}
 	return e, nil
 }
+
+// targetUpdates give rules more to look at than their source says.
+var targetUpdates = regexp.MustCompile(`(?i)SecRuleUpdateTarget`)
 
 // heap returns the bytes that are in use. What is only kept by a finalizer goes with the
 // second collection.

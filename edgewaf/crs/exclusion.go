@@ -3,6 +3,7 @@ package crs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,6 +28,9 @@ type Exclusion struct {
 	// Paths are those for which the exception holds, as in Caddy's path matcher.
 	// Default: all.
 	Paths []string `json:"paths,omitempty"`
+
+	// types are media types of the requests for which the exception holds. None: all.
+	types []string
 }
 
 // Validate returns an error that names what is wrong.
@@ -64,16 +68,36 @@ func idRange(s string) (from, to int, err error) {
 // Removal takes rules out of the evaluation of single requests: an exclusion, looked up
 // among the rules of a set.
 type Removal struct {
-	ids     []int
-	targets []target // none: the rules as a whole
+	ids     []int    // as a whole
+	targets []target // or only for these
+	types   []string // media types of the requests for which it holds; none: any
 }
 
-// target is what a rule does not look at.
+// target is what rules do not look at.
 type target struct {
-	variable variables.RuleVariable
-	key      string         // without a pattern
-	pattern  *regexp.Regexp // against the key in lower case
+	key     string         // without a pattern
+	pattern *regexp.Regexp // against the key in lower case
+	kind    kind
+	// words must all be in the text of a request that has such a name.
+	words []string
+	// places are the collections, each with the rules that look at it.
+	places []place
 }
+
+type place struct {
+	variable variables.RuleVariable
+	ids      []int
+}
+
+// kind is where a name stands in a request.
+type kind int
+
+const (
+	kindParam kind = iota
+	kindJSON
+	kindCookie
+	kindHeader
+)
 
 // remover is what transactions of the engine offer besides their interface.
 type remover interface {
@@ -81,13 +105,27 @@ type remover interface {
 	RemoveRuleTargetByID(id int, variable variables.RuleVariable, key string, pattern *regexp.Regexp)
 }
 
-func (r *Removal) apply(tx remover) {
-	for _, id := range r.ids {
-		if len(r.targets) == 0 {
+// apply takes rules out of the evaluation of a request. What the request can't have is left
+// out, since the engine takes its time for each rule and name.
+func apply(tx remover, r *Request, removals []*Removal) {
+	names := namesOf(r)
+	for _, removal := range removals {
+		if len(removal.types) > 0 && !slices.Contains(removal.types, names.mediaType()) {
+			continue
+		}
+		for _, id := range removal.ids {
 			tx.RemoveRuleByID(id)
 		}
-		for _, t := range r.targets {
-			tx.RemoveRuleTargetByID(id, t.variable, t.key, t.pattern)
+		for i := range removal.targets {
+			t := &removal.targets[i]
+			if !names.may(t) {
+				continue
+			}
+			for _, p := range t.places {
+				for _, id := range p.ids {
+					tx.RemoveRuleTargetByID(id, p.variable, t.key, t.pattern)
+				}
+			}
 		}
 	}
 }
@@ -95,7 +133,7 @@ func (r *Removal) apply(tx remover) {
 // look finds the rules of an exclusion. A rule or tag that is not there is an error:
 // nobody wants to exclude a misspelt one.
 func (e *Exclusion) look(rules []Rule) (*Removal, error) {
-	out := &Removal{targets: e.targets()}
+	out := &Removal{types: e.types}
 	chosen := make(map[int]bool)
 	choose := func(what string, fits func(*Rule) bool) error {
 		found := false
@@ -126,35 +164,53 @@ func (e *Exclusion) look(rules []Rule) (*Removal, error) {
 	if len(e.Rules)+len(e.Tags) == 0 {
 		_ = choose("", func(*Rule) bool { return true })
 	}
-	for id := range chosen {
-		out.ids = append(out.ids, id)
+	if targets := e.targets(); len(targets) > 0 {
+		out.targets = targets
+		for i := range targets {
+			for n := range targets[i].places {
+				p := &targets[i].places[n]
+				for _, rule := range rules { // which are in order
+					if chosen[rule.ID] && rule.looks.has(p.variable) {
+						p.ids = append(p.ids, rule.ID)
+					}
+				}
+			}
+		}
+		return out, nil
 	}
-	slices.Sort(out.ids)
+	out.ids = slices.Sorted(maps.Keys(chosen))
 	return out, nil
 }
 
 // targets are the variables that the exception names.
 func (e *Exclusion) targets() []target {
 	var list []target
-	add := func(name string, collections ...variables.RuleVariable) {
-		t := target{key: strings.ToLower(name)}
+	add := func(name string, kind kind, collections ...variables.RuleVariable) {
+		t := target{key: strings.ToLower(name), kind: kind}
+		if t.words = strings.Split(t.key, "*"); kind == kindJSON {
+			// Its parts are in different places, and the numbers of places nowhere.
+			t.words = strings.FieldsFunc(t.key, func(r rune) bool { return r == '.' || r == '*' })
+			t.words = slices.DeleteFunc(t.words, func(word string) bool { return strings.Trim(word, "0123456789") == "" })
+			t.key = jsonPrefix + t.key
+		}
 		if strings.ContainsRune(name, '*') {
 			t.pattern = regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(t.key), `\*`, ".*") + "$")
 			t.key = ""
 		}
-		for _, t.variable = range collections {
-			list = append(list, t)
+		for _, v := range collections {
+			t.places = append(t.places, place{variable: v})
 		}
+		list = append(list, t)
 	}
 	for _, name := range e.Params {
-		add(name, variables.Args, variables.ArgsGet, variables.ArgsPost)
-		add(jsonPrefix+name, variables.Args, variables.ArgsPost)
+		add(name, kindParam, variables.Args, variables.ArgsGet, variables.ArgsPost)
+		add(name, kindJSON, variables.Args, variables.ArgsPost)
 	}
 	for _, name := range e.Cookies {
-		add(name, variables.RequestCookies)
+		add(name, kindCookie, variables.RequestCookies)
 	}
 	for _, name := range e.Headers {
-		add(name, variables.RequestHeaders)
+		add(name, kindHeader, variables.RequestHeaders)
 	}
 	return list
 }

@@ -1,10 +1,12 @@
 package crs
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,8 +21,9 @@ import (
 // begin with "@", all else from the disk. It keeps what was read, so that a rule set is
 // known by the content of everything that it was made of.
 type files struct {
-	read    map[string][]byte
-	overlay map[string]string // content that is used instead, by name
+	read    map[string][]byte   // by name; what could not be read is in it as unreadable
+	globs   map[string][]string // what patterns stood for
+	overlay map[string]string   // content that is used instead, by name
 	// root is in front of all names on the disk. The engine keeps lists of words by the
 	// directory and name of their file, over all rule sets: with another root for each it
 	// never takes the one of a file for that of what the file was before.
@@ -30,7 +33,7 @@ type files struct {
 var roots atomic.Uint64
 
 func newFiles() *files {
-	return &files{read: make(map[string][]byte), root: fmt.Sprintf("/rule-set-%d", roots.Add(1))}
+	return &files{read: make(map[string][]byte), globs: make(map[string][]string), root: fmt.Sprintf("/rule-set-%d", roots.Add(1))}
 }
 
 // name is the name of a file on the disk.
@@ -53,29 +56,65 @@ func (f *files) ReadFile(name string) ([]byte, error) {
 	data, ok := []byte(f.overlay[name]), f.overlay[name] != ""
 	if !ok {
 		var err error
-		if data, err = readFile(name); err != nil {
+		if data, err = f.load(name); err != nil {
 			return nil, err
 		}
-		f.read[name] = data
 	}
-	return includes.ReplaceAll(data, []byte("${1}"+f.root+"/")), nil
+	data = absolute.ReplaceAll(data, []byte("${1}"+f.root+"/"))
+	return relative.ReplaceAll(data, []byte("${1}"+escapeTemplate(f.root+filepath.Dir(name))+"/${2}")), nil
 }
 
-// includes are inclusions by absolute names, which would leave the root.
-var includes = regexp.MustCompile(`(?im)^([ \t]*Include[ \t]+"?)/`)
+// unreadable is kept in place of a file that can't be read.
+var unreadable = []byte("\x00")
+
+// load reads a file once, so that what is compiled is what the rule set is known by.
+func (f *files) load(name string) ([]byte, error) {
+	if data, ok := f.read[name]; ok && !bytes.Equal(data, unreadable) {
+		return data, nil
+	}
+	data, err := readFile(name)
+	if err != nil {
+		f.read[name] = unreadable
+		return nil, err
+	}
+	f.read[name] = data
+	return data, nil
+}
+
+var (
+	// absolute are inclusions by absolute names, which would leave the root.
+	absolute = regexp.MustCompile(`(?im)^([ \t]*Include[ \t]+"?)/`)
+	// relative are inclusions by relative patterns. As opposed to names, the engine would
+	// not look for these beside the file.
+	relative = regexp.MustCompile(`(?im)^([ \t]*Include[ \t]+"?)([^/@"\s][^"\n]*\*)`)
+)
+
+// escapeTemplate keeps a name from being taken for a template.
+func escapeTemplate(name string) string { return strings.ReplaceAll(name, "$", "$$") }
 
 // Glob implements fs.GlobFS.
 func (f *files) Glob(pattern string) ([]string, error) {
 	if embedded, ok := embeddedName(pattern); ok {
 		return fs.Glob(coreruleset.FS, embedded)
 	}
-	names, err := filepath.Glob(f.name(pattern))
+	names, err := f.expand(f.name(pattern))
+	if err != nil {
+		return nil, err
+	}
+	list := make([]string, len(names))
 	for i, name := range names {
 		if name, err = filepath.Abs(name); err != nil {
 			return nil, err
 		}
-		names[i] = f.root + name
+		list[i] = f.root + name
 	}
+	return list, nil
+}
+
+// expand returns the names of the files on the disk that a pattern stands for.
+func (f *files) expand(pattern string) ([]string, error) {
+	names, err := filepath.Glob(pattern)
+	f.globs[pattern] = names
 	return names, err
 }
 
@@ -124,22 +163,32 @@ func expand(pattern string) ([]string, error) {
 	return names, nil
 }
 
-// fingerprint is a hash of a text and of files, by name and content. A file that can't be
-// read makes it another one.
-func fingerprint(text string, names []string) string {
+// mentions reports whether a file of the disk has something in it.
+func (f *files) mentions(what *regexp.Regexp) bool {
+	for _, data := range f.read {
+		if what.Match(data) {
+			return true
+		}
+	}
+	return false
+}
+
+// fingerprint is a hash of a text, of all files that were read, by name and content, and of
+// what patterns stood for. A file that could not be read makes it another one.
+func (f *files) fingerprint(text string) string {
 	h := sha256.New()
 	part := func(s string) {
 		fmt.Fprintf(h, "%d:", len(s))
 		h.Write([]byte(s))
 	}
 	part(text)
-	for _, name := range slices.Sorted(slices.Values(names)) {
+	for _, name := range slices.Sorted(maps.Keys(f.read)) {
 		part(name)
-		data, err := readFile(name)
-		if err != nil {
-			data = []byte("\x00")
-		}
-		part(string(data))
+		part(string(f.read[name]))
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(f.globs)) {
+		part(pattern)
+		fmt.Fprintf(h, "%q", f.globs[pattern])
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -47,8 +47,8 @@ type Options struct {
 	MaxArgValue  int `json:"max_arg_value,omitempty"`
 	MaxArgsTotal int `json:"max_args_total,omitempty"`
 
-	// Presets are named sets of exceptions: see Presets.
-	Presets []string `json:"presets,omitempty"`
+	// Presets are named sets of exceptions.
+	Presets []Preset `json:"presets,omitempty"`
 	// Exclude are exceptions.
 	Exclude []Exclusion `json:"exclude,omitempty"`
 
@@ -127,9 +127,9 @@ func (o *Options) Validate() error {
 	if err := o.validateWords(); err != nil {
 		return err
 	}
-	for _, name := range o.Presets {
-		if _, ok := presets[name]; !ok {
-			return fmt.Errorf("preset: unknown name %q: want %s", name, strings.Join(PresetNames(), ", "))
+	for i := range o.Presets {
+		if err := o.Presets[i].Validate(); err != nil {
+			return err
 		}
 	}
 	for i := range o.Exclude {
@@ -177,14 +177,21 @@ const only = "only"
 // contentTypes returns the media types that requests may have.
 func (o *Options) contentTypes() []string {
 	list := o.AllowedContentTypes
-	if len(list) > 0 && list[0] == only {
+	if o.onlyTypes() {
 		return list[1:]
 	}
 	all := slices.Concat(DefaultContentTypes, list)
-	for _, name := range o.Presets {
-		all = append(all, presets[name].contentTypes...)
+	for _, p := range o.Presets {
+		if len(p.paths()) == 0 {
+			all = append(all, presets[p.Name].contentTypes...)
+		}
 	}
 	return all
+}
+
+// onlyTypes reports whether the list of content types replaces the default.
+func (o *Options) onlyTypes() bool {
+	return len(o.AllowedContentTypes) > 0 && o.AllowedContentTypes[0] == only
 }
 
 // plain reports whether a word has only letters, digits and some signs, and any.

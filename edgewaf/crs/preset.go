@@ -1,14 +1,50 @@
 package crs
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
+
+// Preset is a named set of exceptions.
+type Preset struct {
+	Name string `json:"name"`
+	// Paths are those for which it holds, as in Caddy's path matcher. Default: for
+	// graphql /graphql, /graphql/* and */graphql, else all. wordpress takes none.
+	Paths []string `json:"paths,omitempty"`
+}
+
+// Validate returns an error that names what is wrong.
+func (p *Preset) Validate() error {
+	known, ok := presets[p.Name]
+	switch {
+	case !ok:
+		return fmt.Errorf("preset: unknown name %q: want %s", p.Name, strings.Join(PresetNames(), ", "))
+	case known.own && len(p.Paths) > 0:
+		return fmt.Errorf("preset: %s: takes no paths: it is about those of the application", p.Name)
+	case slices.Contains(p.Paths, ""):
+		return fmt.Errorf("preset: %s: a path is empty", p.Name)
+	}
+	return nil
+}
+
+// paths are those for which the preset holds. None: all.
+func (p *Preset) paths() []string {
+	if len(p.Paths) > 0 {
+		return p.Paths
+	}
+	return presets[p.Name].paths
+}
 
 // preset is what an application needs that the rules would take for an attack.
 type preset struct {
 	contentTypes []string
 	exclude      []Exclusion
+	// paths are those for which it holds when none are given.
+	paths []string
+	// own: its exceptions have paths themselves.
+	own bool
 }
 
 // presets are the sets of exceptions by name.
@@ -22,6 +58,7 @@ var presets = map[string]preset{
 	},
 	// Queries have the look of code, and come as JSON or as themselves.
 	"graphql": {
+		paths:        []string{"/graphql", "/graphql/*", "*/graphql"},
 		contentTypes: []string{"application/graphql", "application/graphql+json", "application/graphql-response+json"},
 		exclude: []Exclusion{{
 			Params: []string{"query", "extensions", "*.query", "*.extensions", "operations"},
@@ -37,6 +74,7 @@ var presets = map[string]preset{
 	},
 	// The editor and the settings take HTML, scripts and paths.
 	"wordpress": {
+		own: true,
 		exclude: []Exclusion{
 			{
 				Paths:  []string{"/wp-login.php", "*/wp-login.php"},
@@ -66,8 +104,10 @@ func PresetNames() []string { return slices.Sorted(maps.Keys(presets)) }
 // hold for some paths only. The caller decides about each of these for each request.
 func (o *Options) Exclusions() (always, conditional []Exclusion) {
 	all := slices.Clone(o.Exclude)
-	for _, name := range o.Presets {
-		all = append(all, presets[name].exclude...)
+	for _, p := range o.Presets {
+		if !o.Off {
+			all = append(all, o.exclusionsOf(&p)...)
+		}
 	}
 	for _, e := range all {
 		if len(e.Paths) == 0 {
@@ -77,4 +117,24 @@ func (o *Options) Exclusions() (always, conditional []Exclusion) {
 		}
 	}
 	return always, conditional
+}
+
+// ruleContentType is the rule against content types that are not allowed.
+const ruleContentType = "920420"
+
+// exclusionsOf returns the exceptions of a preset. Where it holds for some paths only its
+// content types are exceptions too.
+func (o *Options) exclusionsOf(p *Preset) []Exclusion {
+	known := presets[p.Name]
+	list := slices.Clone(known.exclude)
+	if known.own || len(p.paths()) == 0 {
+		return list
+	}
+	if len(known.contentTypes) > 0 && !o.onlyTypes() {
+		list = append(list, Exclusion{Rules: []string{ruleContentType}, types: known.contentTypes})
+	}
+	for i := range list {
+		list[i].Paths = p.paths()
+	}
+	return list
 }

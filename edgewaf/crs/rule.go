@@ -1,10 +1,12 @@
 package crs
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/corazawaf/coraza/v3/types"
+	"github.com/corazawaf/coraza/v3/types/variables"
 )
 
 // Rule describes a rule of a set.
@@ -16,6 +18,47 @@ type Rule struct {
 	Phase    int      `json:"phase"`
 	Paranoia int      `json:"paranoia,omitempty"`
 	File     string   `json:"file,omitempty"`
+
+	// looks are the collections that it may look at.
+	looks collections
+	// status: it names the status that it blocks with.
+	status bool
+}
+
+// collections is a set of those that exceptions can be about.
+type collections uint8
+
+// collectionBits are their places in the set.
+var collectionBits = map[variables.RuleVariable]collections{
+	variables.Args: 1, variables.ArgsGet: 2, variables.ArgsPost: 4, variables.RequestCookies: 8, variables.RequestHeaders: 16,
+}
+
+// allCollections is the set of all.
+const allCollections collections = 31
+
+func (c collections) has(v variables.RuleVariable) bool { return c&collectionBits[v] != 0 }
+
+var collectionName = regexp.MustCompile(`(?i)\b(ARGS|ARGS_GET|ARGS_POST|REQUEST_COOKIES|REQUEST_HEADERS)\b`)
+
+// chains reports whether a rule has further ones, whose sources are not known.
+var chains = regexp.MustCompile(`(?i)[",\s]chain\b`)
+
+// looksOf finds the collections that a rule may look at in its source.
+func looksOf(raw string) (c collections) {
+	if chains.MatchString(raw) {
+		return allCollections
+	}
+	// The variables are in front of the operator, which is in quotation marks.
+	text := strings.TrimSpace(raw)
+	if i := strings.IndexByte(text, '"'); i > 0 && len(strings.Fields(text[:i])) > 1 {
+		text = text[:i]
+	}
+	for _, name := range collectionName.FindAllString(text, -1) {
+		if v, err := variables.Parse(name); err == nil {
+			c |= collectionBits[v]
+		}
+	}
+	return c
 }
 
 func newRule(r types.RuleMetadata) Rule {
@@ -24,8 +67,11 @@ func newRule(r types.RuleMetadata) Rule {
 		out.Severity = r.Severity().String()
 	}
 	out.Paranoia = paranoia(out.Tags)
+	out.looks, out.status = looksOf(r.Raw()), namesStatus.MatchString(r.Raw())
 	return out
 }
+
+var namesStatus = regexp.MustCompile(`(?i)[",\s]status:`)
 
 // paranoia is the level of a rule with those tags, 0 if it has none.
 func paranoia(tags []string) int {

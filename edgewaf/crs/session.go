@@ -67,8 +67,8 @@ type Session struct {
 // Begin starts the evaluation of a request, without the rules that were removed.
 func (e *Engine) Begin(r *Request, removals []*Removal) *Session {
 	s := &Session{engine: e, request: r, tx: e.waf.NewTransactionWithID(r.ID)}
-	for _, removal := range removals {
-		removal.apply(s.tx.(remover))
+	if len(removals) > 0 {
+		apply(s.tx.(remover), r, removals)
 	}
 	return s
 }

@@ -1,6 +1,10 @@
 package crs
 
 import (
+	"net/http"
+	"slices"
+	"strings"
+
 	"github.com/corazawaf/coraza/v3/types"
 )
 
@@ -8,7 +12,8 @@ import (
 type Verdict struct {
 	// Blocked: a rule ended the evaluation.
 	Blocked bool
-	// Status is the one that this rule wants, 0 if it names none.
+	// Status is the one that this rule wants, 400 to 599. 0: it names none, or is of the
+	// rule set itself.
 	Status int
 	// Rule is the one that is told as the reason: the gravest one of those that scored,
 	// or the one that ended the evaluation. 0: none.
@@ -52,10 +57,10 @@ func (s *Session) verdict() Verdict {
 	}
 	it := s.tx.Interruption()
 	if it != nil {
-		v.Blocked, v.Status, v.Rule = true, it.Status, it.RuleID
+		v.Blocked, v.Status, v.Rule = true, s.engine.status(it), it.RuleID
 	}
 	gravest := types.RuleSeverityUnset
-	reason := 0
+	reason, scored := 0, false
 	for _, m := range s.tx.MatchedRules() {
 		rule := m.Rule()
 		if l, ok := m.(logged); ok && !l.Log() || bookkeeping(rule.ID()) || rule.ID() == 0 {
@@ -63,8 +68,14 @@ func (s *Session) verdict() Verdict {
 		}
 		match := newMatch(m)
 		v.Matches = append(v.Matches, match)
-		if severity := rule.Severity(); severity != types.RuleSeverityUnset && (reason == 0 || severity < gravest) {
-			gravest, reason = severity, rule.ID()
+		severity := rule.Severity()
+		if severity == types.RuleSeverityUnset {
+			continue
+		}
+		// What is only reported comes behind all that has a part in the score.
+		scores := match.Paranoia <= s.engine.paranoia
+		if reason == 0 || scores && !scored || scores == scored && severity < gravest {
+			gravest, reason, scored = severity, rule.ID(), scores
 		}
 	}
 	if reason != 0 && (v.Rule == 0 || bookkeeping(v.Rule)) {
@@ -82,11 +93,49 @@ func newMatch(m types.MatchedRule) Match {
 	out.Paranoia = paranoia(out.Tags)
 	found := m.MatchedDatas()
 	out.Count = len(found)
-	// Of a chain the last variable is the one that decided.
+	// Of a chain the first variable that came with the request decides, best one that an
+	// exception can name: what follows is made of it.
+	best := 0
 	for _, d := range found {
-		if d.Variable().Name() != "" && (out.Variable == "" || d.ChainLevel() > 0) {
-			out.Variable, out.Key, out.Value = d.Variable().Name(), d.Key(), d.Value()
+		name := d.Variable().Name()
+		if rank := rankOf(d); rank > best {
+			best = rank
+			out.Variable, out.Key, out.Value = name, d.Key(), d.Value()
 		}
 	}
 	return out
+}
+
+// rankOf is how well a variable says where something was found.
+func rankOf(d types.MatchData) int {
+	name := d.Variable().Name()
+	switch {
+	case name == "" || name == "UNKNOWN":
+		return 0
+	case name == "TX" || strings.HasPrefix(name, "MATCHED_VAR"):
+		return 1
+	case collectionBits[d.Variable()] != 0:
+		return 3
+	}
+	return 2
+}
+
+// status is the one that a rule of an included file wants.
+func (e *Engine) status(it *types.Interruption) int {
+	if it.Status < 400 || it.Status > 599 {
+		return 0
+	}
+	i, ok := slices.BinarySearchFunc(e.rules, it.RuleID, func(r Rule, id int) int { return r.ID - id })
+	if !ok || it.RuleID >= idSetup {
+		return 0
+	}
+	r := &e.rules[i]
+	if _, embedded := embeddedName(r.File); embedded {
+		return 0
+	}
+	// The engine says 403 of rules that name no status.
+	if it.Status == http.StatusForbidden && !r.status {
+		return 0
+	}
+	return it.Status
 }

@@ -233,6 +233,8 @@ func TestParseErrors(t *testing.T) {
 		{rule("id: ~"), `rules.yaml:3: rule 1: id: invalid value "~": want a text`},
 		{rule("id: true"), `rules.yaml:3: rule 1: id: invalid value "true": want a text`},
 		{rule(`id: "a\nb"`), `rules.yaml:3: rule 1: id: invalid value "a\nb": want printable characters without spaces around them`},
+		{rule(`id: 'a"b'`), `rules.yaml:3: rule 1: id: invalid value "a\"b": want letters, digits, -, _, . and :`},
+		{rule(`id: 'a\b'`), `rules.yaml:3: rule 1: id: invalid value "a\\b": want letters, digits, -, _, . and :`},
 		{rule("id: " + strings.Repeat("a", 129)), "rules.yaml:3: rule 1: id: 129 bytes are more than 128"},
 		{"rules: [{id: a}]", "rules.yaml:1: rule a: has no match\nrules.yaml:1: rule a: has no action"},
 		{rule() + rule()[len("rules:\n"):], "rules.yaml:7: rule a: there is another one of this id in line 3"},

@@ -117,7 +117,7 @@ func (s *source) readRule(n *yaml.Node, position int, p *Pack) *Rule {
 		return r
 	}
 	var ok bool
-	if r.ID, ok = s.name("id", id); !ok {
+	if r.ID, ok = s.id("id", id); !ok {
 		return r
 	}
 	s.rule = r.ID

@@ -189,6 +189,19 @@ func (s *source) name(field string, n *yaml.Node) (string, bool) {
 	return name, true
 }
 
+// id reads what identifies a rule. It goes into refusals in JSON, labels, and lines of
+// configurations as it is.
+func (s *source) id(field string, n *yaml.Node) (string, bool) {
+	id, ok := s.name(field, n)
+	if ok && strings.ContainsFunc(id, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.:", r)
+	}) {
+		s.fault(n, "%s: invalid value %q: want letters, digits, -, _, . and :", field, id)
+		return "", false
+	}
+	return id, ok
+}
+
 // flag reads a truth value. What YAML 1.1 takes for one is accepted, as in the
 // published format.
 func (s *source) flag(field string, n *yaml.Node) (value bool) {
