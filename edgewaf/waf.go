@@ -43,6 +43,10 @@ type Firewall struct {
 	// Downgrade lets a pack replace a running one of a higher version. Default: false.
 	Downgrade bool `json:"downgrade,omitempty"`
 
+	// Files is a hash of the files of rules that the Caddyfile adapter adds, so that Caddy
+	// takes a configuration for another one when a file has changed. It has no other use.
+	Files string `json:"files,omitempty"`
+
 	// Rules are rules by Caddy's matchers.
 	Rules []*MatcherRule `json:"rules,omitempty"`
 

@@ -46,15 +46,22 @@ func runningFirewalls() []*Firewall {
 	return all
 }
 
-// firewallOfName looks a firewall up for a request.
+// firewallOfName looks a firewall up for a request. Without a name it is the one that there
+// is, or the one named default.
 func firewallOfName(name string) (*Firewall, error) {
+	all := runningFirewalls()
+	if name == "" && len(all) == 1 {
+		return all[0], nil
+	}
 	name = cmp.Or(name, DefaultName)
-	if s, ok := firewalls.Peek(name); ok {
-		if f := s.running.Load(); f != nil {
+	var have []string
+	for _, f := range all {
+		if f.Name == name {
 			return f, nil
 		}
+		have = append(have, f.Name)
 	}
-	return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("firewall: there is none named %q", name)}
+	return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("firewall: there is none named %q, but %q", name, have)}
 }
 
 // wafReply describes a firewall.

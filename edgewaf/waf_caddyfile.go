@@ -94,6 +94,11 @@ func parseFirewall(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) 
 	if f.Name == "" {
 		f.Name = cfparse.NextName(h, wafDirective, DefaultName)
 	}
+	if o := f.CRS; o != nil {
+		f.Files = hashFiles(f.Packs, o.IncludeBefore, o.Include)
+	} else {
+		f.Files = hashFiles(f.Packs)
+	}
 	return f, nil
 }
 

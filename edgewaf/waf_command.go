@@ -163,7 +163,7 @@ Look at each: what real attackers sent is in the log too, and has few clients.`,
 				return err
 			}
 			if t.Events() == 0 {
-				return fmt.Errorf("%s: none of its %d lines is an event of edge_waf in JSON", args[0], lines)
+				return fmt.Errorf("%s: none of its %d lines is an event of edge_waf in JSON: they are in Caddy's default log, at the level INFO, and not in access logs", args[0], lines)
 			}
 			out := cmd.OutOrStdout()
 			list := t.Propose()
@@ -192,7 +192,8 @@ Look at each: what real attackers sent is in the log too, and has few clients.`,
 func printProposals(w io.Writer, headline string, list []audit.Proposal, fits func(line string) bool) {
 	for _, p := range list {
 		if fits(p.Line) {
-			fmt.Fprintf(w, "%s\n# %d times, %d clients: %s\n%s\n", headline, p.Findings, p.Clients, audit.Clean(p.Message, audit.MaxName), p.Line)
+			fmt.Fprintf(w, "%s\n# %d times, from %d of the clients: %s\n# such as %s\n%s\n", headline, p.Findings, p.Clients, audit.Clean(p.Message, audit.MaxName),
+				audit.Clean(p.Example, audit.MaxName), p.Line)
 			headline = ""
 		}
 	}

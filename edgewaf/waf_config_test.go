@@ -3,6 +3,7 @@ package edgewaf
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,6 +84,24 @@ func TestWafCaddyfileRefuses(t *testing.T) {
 	} {
 		_, err := parseWaf(test.text)
 		require.ErrorContains(t, err, test.err, test.text)
+	}
+}
+
+// TestFilesAreToldApart: a Caddyfile adapts to something else when a file of rules that it
+// names has changed, since Caddy ignores a reload of the same.
+func TestFilesAreToldApart(t *testing.T) {
+	path := file(t, "pack.yaml", []byte("a"))
+	before, err := parseWaf("{\nrules " + path + "\n}")
+	require.NoError(t, err)
+	again, err := parseWaf("{\nrules " + path + "\n}")
+	require.NoError(t, err)
+	require.Equal(t, before, again)
+	require.NoError(t, os.WriteFile(path, []byte("b"), 0o600))
+	for _, text := range []string{"{\nrules " + path + "\n}", "{\ncrs {\ninclude " + path + "\n}\n}"} {
+		after, err := parseWaf(text)
+		require.NoError(t, err)
+		require.NotEqual(t, before, after)
+		require.Contains(t, after, `"files":`)
 	}
 }
 

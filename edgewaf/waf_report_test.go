@@ -56,6 +56,17 @@ func TestRefusalByErrorRoutes(t *testing.T) {
 	}
 }
 
+// TestPlaceholders are empty when no rule has found anything.
+func TestPlaceholders(t *testing.T) {
+	g := newWafRig(t, "")
+	g.do(browse("GET", "/", ""))
+	for _, name := range []string{"rule_id", "action", "phase"} {
+		value, ok := g.repl.Get("http.edge_waf." + name)
+		require.True(t, ok, name)
+		require.Empty(t, value)
+	}
+}
+
 // TestLogOfDecisions: what is told, and that no secret is.
 func TestLogOfDecisions(t *testing.T) {
 	g := newWafRig(t, `"basic": "off"`)

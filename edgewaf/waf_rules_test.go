@@ -327,6 +327,37 @@ func TestStatusOfIncludedRules(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, g.do(browse("GET", bad, "")).Code)
 }
 
+// TestRulesThatScoreCannotBeExcluded: without them nothing would be refused.
+func TestRulesThatScoreCannotBeExcluded(t *testing.T) {
+	names++
+	_, _, err := provisionFirewall(fmt.Sprintf(`{"name": "rig-%d", "crs": {"exclude": [{"rules": ["949110"]}]}}`, names))
+	require.ErrorContains(t, err, "exclude: rule 949110 only adds up scores")
+	g := newWafRig(t, `"basic": "off", "crs": {"exclude": [{"rules": ["920000-999999"], "params": ["p"]}, {"rules": ["942000-999999"]}]}`)
+	require.Equal(t, http.StatusForbidden, g.do(browse("GET", "/?q=<script>alert(1)</script>", "")).Code)
+}
+
+// TestStructuredTypes: what builds on JSON or XML is read as that, and need not be listed.
+func TestStructuredTypes(t *testing.T) {
+	g := newWafRig(t, `"basic": "off"`)
+	for _, contentType := range []string{"application/hal+json", "application/vnd.acme.v2+json; charset=utf-8"} {
+		require.Equal(t, http.StatusOK, g.do(upload(contentType, []byte(`{"q":"shoes"}`))).Code, contentType)
+		require.Equal(t, http.StatusForbidden, g.do(upload(contentType, []byte(`{"q":"`+attack+`"}`))).Code, contentType)
+	}
+	require.Equal(t, http.StatusOK, g.do(upload("application/atom+xml", []byte("<a>x</a>"))).Code)
+	g = newWafRig(t, `"basic": "off", "crs": {"allowed_content_types": ["only", "application/json"]}`)
+	require.Equal(t, http.StatusForbidden, g.do(upload("application/hal+json", []byte(`{"q":"shoes"}`))).Code)
+}
+
+// TestShadowModeTellsWhatWouldBeDone: a rule that is in shadow mode itself would do nothing.
+func TestShadowModeTellsWhatWouldBeDone(t *testing.T) {
+	g := newWafRig(t, `"mode": "shadow", "crs": {"off": true}`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/?q=<script>alert(1)</script>", "")).Code)
+	require.Equal(t, actLog, g.state.latest(1, nil)[0].Action)
+	g = newWafRig(t, `"crs": {"off": true}`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/?q=<script>alert(1)</script>", "")).Code)
+	require.Equal(t, actShadow, g.state.latest(1, nil)[0].Action)
+}
+
 func TestSample(t *testing.T) {
 	g := newWafRig(t, `"sample": 50`)
 	blocked := 0

@@ -76,7 +76,7 @@ func TestEventIsBounded(t *testing.T) {
 
 // event is one with a finding.
 func event(client, path, rule, variable string) *audit.Event {
-	return &audit.Event{Client: client, Path: path, Findings: []audit.Finding{{Rule: rule, Variable: variable, Message: "m" + rule}}}
+	return &audit.Event{Action: "shadow", Method: "GET", Client: client, Path: path, Findings: []audit.Finding{{Rule: rule, Variable: variable, Message: "m" + rule}}}
 }
 
 func TestTunerProposesTheMostFrequentFirst(t *testing.T) {

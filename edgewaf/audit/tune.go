@@ -22,6 +22,7 @@ type group struct {
 type count struct {
 	n       int
 	message string
+	example string
 	clients map[string]bool
 }
 
@@ -36,14 +37,19 @@ type Proposal struct {
 	Findings int    `json:"findings"`
 	Clients  int    `json:"clients"`
 	Message  string `json:"message,omitempty"`
+	// Example is a request in which it was found, and what.
+	Example string `json:"example,omitempty"`
 }
 
-// Add counts the findings of an event.
+// Add counts the findings of an event, if the request was refused or would have been.
 func (t *Tuner) Add(e *Event) {
 	if t.groups == nil {
 		t.groups = make(map[group]*count)
 	}
 	t.events++
+	if e.Action != "block" && e.Action != "shadow" {
+		return // it would pass as it is
+	}
 	for _, f := range e.Findings {
 		g := group{f.Rule, f.Variable, e.Path}
 		c := t.groups[g]
@@ -51,7 +57,7 @@ func (t *Tuner) Add(e *Event) {
 			if len(t.groups) >= maxGroups {
 				continue
 			}
-			c = &count{message: f.Message, clients: make(map[string]bool)}
+			c = &count{message: f.Message, example: strings.TrimSpace(e.Method + " " + e.Host + e.Path + " " + f.Excerpt), clients: make(map[string]bool)}
 			t.groups[g] = c
 		}
 		c.n++
@@ -81,7 +87,7 @@ func (t *Tuner) Propose() []Proposal {
 	add := func(line string, c *count) {
 		sum := lines[line]
 		if sum == nil {
-			sum = &count{message: c.message, clients: make(map[string]bool)}
+			sum = &count{message: c.message, example: c.example, clients: make(map[string]bool)}
 			lines[line] = sum
 		}
 		sum.n += c.n
@@ -100,7 +106,7 @@ func (t *Tuner) Propose() []Proposal {
 	}
 	var list []Proposal
 	for line, c := range lines {
-		list = append(list, Proposal{line, c.n, len(c.clients), c.message})
+		list = append(list, Proposal{line, c.n, len(c.clients), c.message, c.example})
 	}
 	slices.SortFunc(list, func(a, b Proposal) int {
 		return cmp.Or(b.Findings-a.Findings, b.Clients-a.Clients, strings.Compare(a.Line, b.Line))

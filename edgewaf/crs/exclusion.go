@@ -136,16 +136,23 @@ func (e *Exclusion) look(rules []Rule) (*Removal, error) {
 	out := &Removal{types: e.types}
 	chosen := make(map[int]bool)
 	choose := func(what string, fits func(*Rule) bool) error {
-		found := false
+		found, scores := false, false
 		for i := range rules {
-			if fits(&rules[i]) {
+			switch {
+			case !fits(&rules[i]):
+			case bookkeeping(rules[i].ID): // without them nothing is ever refused
+				scores = true
+			default:
 				found, chosen[rules[i].ID] = true, true
 			}
 		}
-		if !found {
-			return fmt.Errorf("exclude: there is no %s", what)
+		switch {
+		case found:
+			return nil
+		case scores:
+			return fmt.Errorf("exclude: %s only adds up scores: exclude the rules that found something", what)
 		}
-		return nil
+		return fmt.Errorf("exclude: there is no %s", what)
 	}
 	for _, r := range e.Rules {
 		from, to, err := idRange(r)
@@ -162,7 +169,7 @@ func (e *Exclusion) look(rules []Rule) (*Removal, error) {
 		}
 	}
 	if len(e.Rules)+len(e.Tags) == 0 {
-		_ = choose("", func(*Rule) bool { return true })
+		_ = choose("rule", func(*Rule) bool { return true })
 	}
 	if targets := e.targets(); len(targets) > 0 {
 		out.targets = targets

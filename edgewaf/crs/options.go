@@ -164,15 +164,15 @@ func (o *Options) validateWords() error {
 		}
 	}
 	for _, word := range o.AllowedContentTypes {
-		if word != only && strings.Count(word, "/") != 1 {
+		if word != Only && strings.Count(word, "/") != 1 {
 			return fmt.Errorf("allowed_content_types: invalid value %q: want a media type, such as application/json", word)
 		}
 	}
 	return nil
 }
 
-// only in front of a list of content types has it replace the default.
-const only = "only"
+// Only in front of a list of content types has it replace the default.
+const Only = "only"
 
 // contentTypes returns the media types that requests may have.
 func (o *Options) contentTypes() []string {
@@ -191,7 +191,7 @@ func (o *Options) contentTypes() []string {
 
 // onlyTypes reports whether the list of content types replaces the default.
 func (o *Options) onlyTypes() bool {
-	return len(o.AllowedContentTypes) > 0 && o.AllowedContentTypes[0] == only
+	return len(o.AllowedContentTypes) > 0 && o.AllowedContentTypes[0] == Only
 }
 
 // plain reports whether a word has only letters, digits and some signs, and any.

@@ -12,6 +12,9 @@ const (
 	idProcessor = 77000002 // with what content of no known type is read
 )
 
+// RuleContentType is the rule about the media types that content may have.
+const RuleContentType = "920420"
+
 // variables of a transaction that this package sets.
 const (
 	varProcessor = "edge_processor" // TEXT, or JSON

@@ -54,6 +54,22 @@ type statement struct {
 	text        string
 }
 
+// ofEngine are beginnings of directives that are about the engine and not about rules.
+var ofEngine = []string{"secruleengine", "secauditengine", "secauditlog", "secdebuglog", "secrequestbody", "secresponsebody", "secdatadir", "secuploaddir", "sectmpdir", "secargumentslimit"}
+
+// warningsOf lists the directives of a file that change what the edge has set.
+func warningsOf(name string, list []statement) (warnings []string) {
+	for _, s := range list {
+		directive, _, _ := strings.Cut(strings.TrimSpace(s.text), " ")
+		for _, begin := range ofEngine {
+			if strings.HasPrefix(strings.ToLower(directive), begin) {
+				warnings = append(warnings, fmt.Sprintf("%s:%d: %s", name, s.first, strings.TrimSpace(s.text)))
+			}
+		}
+	}
+	return warnings
+}
+
 // statements splits a file of rules into directives, as the engine does.
 func statements(name, text string) ([]statement, error) {
 	var (
