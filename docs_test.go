@@ -92,7 +92,7 @@ func TestSyntaxIsDocumented(t *testing.T) {
 	}{
 		{"docs/edge_cache.md", "edgecache", "parseCaddyfile", 38},
 		{"docs/edge_guard.md", "edgewaf", "parseGuard", 29},
-		{"docs/edge_waf.md", "edgewaf", "parseFirewall", 38},
+		{"docs/edge_waf.md", "edgewaf", "parseFirewall", 39},
 		{"docs/edge_limit.md", "edgelimit", "parseLimit", 26},
 		{"docs/edge_adaptive.md", "edgelimit", "parseAdaptive", 19},
 		{"docs/edge_breaker.md", "edgebreaker", "parseBreaker", 21},

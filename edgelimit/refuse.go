@@ -79,7 +79,7 @@ func (l *Limit) refuseCustom(w http.ResponseWriter, r *http.Request, d denial, r
 	hd.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(l.Status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body)
+		_, _ = w.Write(body) //nolint:gosec // what the operator configured
 	}
 	return nil
 }

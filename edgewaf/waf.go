@@ -80,11 +80,13 @@ type Firewall struct {
 	responses *ResponseOptions
 	engine    *poolref.Ref[*rulesEngine] // nil: no Core Rule Set and no included files
 	core      []*crs.Removal             // of every request
-	choices   []choice                   // of some requests
-	purgers   *purgers
-	ref       *poolref.Ref[*wafState]
-	state     *wafState
-	logger    *zap.Logger
+	// structured takes out the rule about content types, for types that the firewall reads.
+	structured *crs.Removal
+	choices    []choice // of some requests
+	purgers    *purgers
+	ref        *poolref.Ref[*wafState]
+	state      *wafState
+	logger     *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.

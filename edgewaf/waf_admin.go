@@ -333,11 +333,7 @@ func (f *Firewall) explainDry(r *http.Request) (*explainReply, error) {
 		return reply, nil
 	}
 	i.dry = true
-	defer func() {
-		if i.session != nil {
-			_ = i.session.Close()
-		}
-	}()
+	defer i.end()
 	if err := i.inspect(); err != nil {
 		return nil, err
 	}

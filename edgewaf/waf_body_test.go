@@ -95,17 +95,15 @@ func TestCutContentNeverBlocksByItself(t *testing.T) {
 		"application/json":                  string(longJSON(100000, "first")),
 		"application/x-www-form-urlencoded": "a=" + strings.Repeat("w%20", 30000),
 		"multipart/form-data; boundary=b":   multi,
-		"application/xml":                   "<a><b>" + long + "</b></a>",
+		"application/xml":                   "<a><b>x</b><c d='e'>" + long + "</c></a>",
+		"text/xml":                          "<a><b>x</b><![CDATA[" + long + "]]></a>",
 		"text/plain":                        long,
 	} {
-		for n := 4000; n < 4200; n += 7 { // so that each kind is cut in many places
-			text := content[:len(content)-n%50]
-			if contentType != "text/plain" && contentType != "application/x-www-form-urlencoded" {
-				text = content
-			}
-			w := g.do(upload(contentType, []byte(text)))
+		for n := range 60 { // so that each kind is cut in many places
+			g.Body.Limit = int64(4096 - n)
+			w := g.do(upload(contentType, []byte(content)))
 			require.Equal(t, http.StatusOK, w.Code, "%s: %s %+v", contentType, w.Body, g.state.latest(1, nil))
-			require.Equal(t, text, g.got)
+			require.Equal(t, content, g.got)
 		}
 	}
 }
@@ -136,20 +134,52 @@ func TestContentBeyondTheLimitIsRefused(t *testing.T) {
 }
 
 func TestCompressedContent(t *testing.T) {
-	g := newWafRig(t, `"basic": "off"`)
+	g := newWafRig(t, `"basic": "off", "body": {"decode": true}`)
 	bad, _ := json.Marshal(map[string]string{"q": attack})
 	require.Equal(t, http.StatusForbidden, g.do(upload("application/json", zipped(t, bad), "Content-Encoding: gzip")).Code)
 	good := zipped(t, []byte(`{"q":"shoes"}`))
 	w := g.do(upload("application/json", good, "Content-Encoding: gzip"))
 	require.Equal(t, http.StatusOK, w.Code, "%s %+v", w.Body, g.state.latest(1, nil))
 	require.Equal(t, string(good), g.got, "the origin gets it as it came")
+	bomb := zipped(t, bytes.Repeat([]byte("a"), 32<<20))
+	w = g.do(upload("text/plain", bomb, "Content-Encoding: gzip"))
+	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
 	// What can't be looked into is for the rule set to refuse.
 	w = g.do(upload("application/json", []byte("xx"), "Content-Encoding: compress"))
 	require.Equal(t, http.StatusForbidden, w.Code)
 	require.Contains(t, w.Body.String(), `"rule_id":"920450"`)
-	bomb := zipped(t, bytes.Repeat([]byte("a"), 32<<20))
-	w = g.do(upload("text/plain", bomb, "Content-Encoding: gzip"))
-	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+}
+
+// TestCodingsThatNobodyUndoes: an origin that does not decode reads what is there, so it
+// is not enough to look at what it would decode to.
+func TestCodingsThatNobodyUndoes(t *testing.T) {
+	hidden := "a\x00\x00\xff\xff=1&q=" + strings.ReplaceAll(attack, " ", "+") // a stream of deflate that is empty
+	for _, options := range []string{`"basic": "off"`, `"basic": "off", "body": {"decode": true}`} {
+		g := newWafRig(t, options)
+		w := g.do(upload("application/x-www-form-urlencoded", []byte(hidden), "Content-Encoding: deflate"))
+		require.Equal(t, http.StatusForbidden, w.Code)
+	}
+	g := newWafRig(t, "")
+	w := g.do(upload("application/json", zipped(t, []byte("{}")), "Content-Encoding: gzip"))
+	require.Equal(t, http.StatusBadRequest, w.Code, "nobody has said that the origin decodes")
+}
+
+// TestTextIsNoWayAround: what is text for us may be a form or JSON for an origin.
+func TestTextIsNoWayAround(t *testing.T) {
+	g := newWafRig(t, `"basic": "off", "body": {"limit": 4096}`)
+	asJSON, _ := json.Marshal(map[string]string{"q": attack})
+	for name, content := range map[string]string{
+		"JSON": string(asJSON), "JSON and more": string(asJSON) + " x", "JSON behind space": strings.Repeat(" ", 200) + string(asJSON),
+		"long JSON": string(longJSON(100000, attack)), "form": "a=1&q=" + strings.ReplaceAll(attack, " ", "+"), "script": "<script>alert(1)</script>",
+	} {
+		for _, contentType := range []string{"text/plain", "text/plain; charset=utf-8", ""} {
+			r := upload(contentType, []byte(content))
+			if contentType == "" {
+				r.Header.Del("Content-Type")
+			}
+			require.Equal(t, http.StatusForbidden, g.do(r).Code, "%s as %q", name, contentType)
+		}
+	}
 }
 
 // TestStreamsAreNotRead: what has no end to wait for is handed on before it is read.
@@ -170,10 +200,32 @@ func TestStreamsAreNotRead(t *testing.T) {
 			return 0, io.EOF
 		}))
 		r.ProtoMajor = 2
+		r.Header.Set("Te", "trailers")
 		g.asked = 0
 		require.Equal(t, http.StatusOK, g.do(r).Code)
 		require.True(t, read)
 	}
+}
+
+// TestWhatIsCalledAStreamIsRead: over HTTP/1 there is no gRPC.
+func TestWhatIsCalledAStreamIsRead(t *testing.T) {
+	g := newWafRig(t, `"basic": "off", "crs": {"presets": ["grpc"]}`)
+	asJSON, _ := json.Marshal(map[string]string{"q": attack})
+	require.Equal(t, http.StatusForbidden, g.do(upload("application/grpc", asJSON)).Code)
+}
+
+// TestWebSocketsOfHTTP2And3 are requests whose content has no end, and GETs for rules.
+func TestWebSocketsOfHTTP2And3(t *testing.T) {
+	g := newWafRig(t, "")
+	r := chunked(browse("CONNECT", "/chat", ""), readFunc(func([]byte) (int, error) {
+		if g.asked == 0 {
+			panic("read before the origin was asked")
+		}
+		return 0, io.EOF
+	}))
+	r.ProtoMajor, r.Proto, r.TransferEncoding = 3, "websocket", nil
+	w := g.do(r)
+	require.Equal(t, http.StatusOK, w.Code, "%s %+v", w.Body, g.state.latest(1, nil))
 }
 
 type readFunc func(p []byte) (int, error)

@@ -58,6 +58,7 @@ func init() {
 //		shadow [<matcher>] rule <id...>|tag <tag...>|all
 //
 //		body_limit <size>|off [pass|reject]
+//		decode
 //		response [<size>] [pass|reject] {
 //			types <type...>
 //		}
@@ -121,6 +122,8 @@ func (f *Firewall) parseOption(h httpcaddyfile.Helper, p *cfparse.Parser, option
 		err = f.parseMatcherRule(h, p, option)
 	case "body_limit":
 		f.Body.Limit, f.Body.OnLimit, err = parseLimitWord(p, option, cfparse.ParseSize)
+	case "decode":
+		f.Body.Decode, err = true, p.Flag(option)
 	case "response":
 		f.Response, err = parseResponse(h)
 	case "budget":

@@ -41,8 +41,8 @@ func TestWafCaddyfile(t *testing.T) {
 			`{"name": "default", "rules": [{"action": "block", "match": [{"path": ["/a"]}]}, {"action": "block", "match": [{"path": ["/b"]}], "status": 404},
 			{"action": "log"}, {"action": "skip", "all": true, "match": [{"path": ["/c"]}]}, {"action": "skip", "ids": ["1", "x"]}, {"action": "shadow", "tags": ["t"]},
 			{"action": "shadow", "ids": ["1"], "tags": ["t"], "match": [{"path": ["/d"]}]}]}`},
-		{"{\nbody_limit 1KiB reject\nresponse 2KiB reject {\ntypes text/html a/b\n}\nbudget 5 pass\n}",
-			`{"name": "default", "body": {"limit": 1024, "on_limit": "reject"}, "response": {"limit": 2048, "on_limit": "reject", "types": ["text/html", "a/b"]}, "budget": 5, "on_budget": "pass"}`},
+		{"{\ndecode\nbody_limit 1KiB reject\nresponse 2KiB reject {\ntypes text/html a/b\n}\nbudget 5 pass\n}",
+			`{"name": "default", "body": {"limit": 1024, "on_limit": "reject", "decode": true}, "response": {"limit": 2048, "on_limit": "reject", "types": ["text/html", "a/b"]}, "budget": 5, "on_budget": "pass"}`},
 		{"{\nbody_limit off\nresponse\nbudget off\n}", `{"name": "default", "body": {"limit": -1}, "response": {}, "budget": -1}`},
 	} {
 		got, err := parseWaf(test.text)

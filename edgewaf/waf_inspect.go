@@ -1,7 +1,9 @@
 package edgewaf
 
 import (
-	"encoding/json"
+	"bytes"
+	"fmt"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -38,17 +40,23 @@ type inspection struct {
 
 	body    *requestBody
 	native  rules.Request
-	session evaluation // nil: the engine was not asked
+	seen    *crs.Request
+	session evaluation // nil: the engine was not asked, or need not be any more
 
-	event   audit.Event
-	zones   []*rules.Rule // by which it is limited
-	blocked bool          // it must be refused
-	would   bool          // it would have to be, were rules or the firewall not in shadow mode
-	allowed bool
-	limited bool          // it was over the limit of a zone
-	found   bool // a rule found something worth telling
+	event audit.Event
+	zones []*rules.Rule // by which it is limited
+	decided
 	failure outcome
 	dry     bool // the request is only explained: nothing is counted
+}
+
+// decided is what was decided in a phase.
+type decided struct {
+	blocked bool // it must be refused
+	would   bool // it would have to be, were rules or the firewall not in shadow mode
+	allowed bool
+	limited bool // it was over the limit of a zone
+	found   bool // a rule found something worth telling
 }
 
 // evaluation is what the firewall needs of an engine: a request is evaluated, then its
@@ -99,15 +107,24 @@ func (f *Firewall) newInspection(w http.ResponseWriter, r *http.Request, l level
 		}
 	}
 	i.id = requestID(r)
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(i.placeholder)
+	}
 	return i, nil
 }
 
 // close ends the evaluation.
 func (i *inspection) close() {
 	i.count()
+	i.end()
+}
+
+// end gives back what the engine has of the request.
+func (i *inspection) end() {
 	if i.session != nil {
 		_ = i.session.Close()
 	}
+	i.session, i.seen = nil, nil
 }
 
 // request holds the request against the rules, and refuses it if it must be.
@@ -166,24 +183,23 @@ func (i *inspection) over() bool { return i.blocked && !i.dry }
 
 // readBody reads of the content what is looked at.
 func (i *inspection) readBody() {
+	if o := &i.f.Body; o.OnLimit == OnReject && o.Limit > 0 && i.r.ContentLength > o.Limit && i.needsBody() {
+		i.body = &requestBody{kind: kindOf(i.r), long: true}
+		i.cut()
+		return
+	}
 	if !i.needsBody() {
-		i.body = &requestBody{kind: content.KindOf(i.r.Header.Get("Content-Type"))}
+		i.body = &requestBody{kind: kindOf(i.r)}
 		return
 	}
-	if i.body = readBody(i.r, i.f.Body.Limit); !i.body.cut {
-		return
-	}
-	if !i.dry {
-		wafCut().Inc()
-	}
-	if i.f.Body.OnLimit == OnReject {
-		i.fail("body-limit", http.StatusRequestEntityTooLarge, outcomeTooLong)
+	if i.body = readBody(i.r, i.f.Body.Limit, i.f.Body.Decode); i.body.long {
+		i.cut()
 	}
 }
 
 // needsBody reports whether a rule may look at the content.
 func (i *inspection) needsBody() bool {
-	return i.f.Body.Limit > 0 && (i.f.engine != nil || i.f.rules.packs.NeedsBody() || i.f.Body.OnLimit == OnReject)
+	return i.f.Body.Limit > 0 && !extended(i.r) && (i.f.engine != nil || i.f.rules.packs.NeedsBody() || i.f.Body.OnLimit == OnReject)
 }
 
 // byMatchers holds the request against the rules by matchers.
@@ -216,7 +232,13 @@ func (i *inspection) byPacks() {
 	i.native = rules.Request{
 		Method: i.r.Method, Host: i.r.Host, Proto: i.r.Proto, Header: i.r.Header, Client: i.client, Body: i.body.seen,
 	}
+	if extended(i.r) { // a WebSocket, which is a GET over HTTP/1
+		i.native.Method, i.native.Proto = http.MethodGet, versionOf(i.r)
+	}
 	i.native.Path, i.native.RawQuery, _ = strings.Cut(i.r.RequestURI, "?")
+	if !strings.HasPrefix(i.native.Path, "/") { // with scheme and host in front
+		i.native.Path = i.r.URL.EscapedPath()
+	}
 	var matches []rules.Match
 	set.Request(&i.native, func(m rules.Match) { matches = append(matches, m) })
 	i.decide(matches)
@@ -236,24 +258,31 @@ func (i *inspection) decide(matches []rules.Match) {
 		}, m.Rule.Log)
 	}
 	v := rules.Decide(matches[:n], i.modeOf)
-	if v.Block != nil {
+	switch {
+	case v.Block != nil:
 		i.block(v.Block.ID, v.Block.Status, false)
-	} else if v.Would != nil {
+	case v.Would != nil && i.level != levelShadow: // else it is told what would be done in force
 		i.block(v.Would.ID, v.Would.Status, true)
 	}
 	if v.Allow != nil {
 		i.allowed = true
-		i.reason(v.Allow.ID)
+		if !i.blocked && !i.would {
+			i.reason(v.Allow.ID)
+		}
 	}
 	if v.BypassCache != nil {
 		reqinfo.From(i.r).Set(reqinfo.BypassCache, v.BypassCache.ID)
+	}
+	if i.level == levelShadow && len(v.Limits) > 0 {
+		i.block(v.Limits[0].ID, http.StatusTooManyRequests, true)
+		return
 	}
 	i.zones = append(i.zones, v.Limits...)
 }
 
 // modeOf is the mode of a rule for this request.
 func (i *inspection) modeOf(r *rules.Rule) rules.Mode {
-	if i.level == levelShadow || has(i.shadowed, r.ID) {
+	if has(i.shadowed, r.ID) {
 		return rules.Shadow
 	}
 	return r.Mode
@@ -272,6 +301,9 @@ func (i *inspection) byEngine() {
 	if i.f.engine == nil {
 		return
 	}
+	if i.shorten(); i.over() {
+		return
+	}
 	if i.f.Budget > 0 && i.work() > i.f.Budget {
 		if i.f.OnBudget == OnReject {
 			i.fail("budget", http.StatusRequestEntityTooLarge, outcomeBudget)
@@ -281,8 +313,11 @@ func (i *inspection) byEngine() {
 		return
 	}
 	engine := i.f.engine.Value()
-	request := i.view()
-	session := engine.Begin(request, i.off)
+	i.seen = i.view()
+	if i.f.structured != nil && structured(i.r) {
+		i.off = append(slices.Clip(i.off), i.f.structured)
+	}
+	session := engine.Begin(i.seen, i.off)
 	i.session = session
 	v := session.Request()
 	if !v.Blocked || len(i.shadows) == 0 || i.level == levelShadow {
@@ -293,10 +328,40 @@ func (i *inspection) byEngine() {
 	// them.
 	i.verdict(v, true)
 	_ = session.Close()
-	session = engine.Begin(request, slices.Concat(i.off, i.shadows))
+	session = engine.Begin(i.seen, slices.Concat(i.off, i.shadows))
 	i.session = session
 	if v = session.Request(); v.Blocked {
-		i.block(strconv.Itoa(v.Rule), 0, false)
+		i.block(strconv.Itoa(v.Rule), statusOf(v), false)
+	}
+}
+
+// leastLook is how much content is looked at even where that is more work than allowed.
+const leastLook = 4 << 10
+
+// shorten has less of the content looked at by the engine where all of it would be too much
+// work, as if it were beyond the limit.
+func (i *inspection) shorten() {
+	b := i.body
+	if i.f.Budget <= 0 || len(b.seen) <= leastLook || i.work() <= i.f.Budget {
+		return
+	}
+	whole, boundary := b.seen, content.Boundary(i.r.Header.Get("Content-Type"))
+	for n := len(whole); n > leastLook && i.work() > i.f.Budget; {
+		n /= 2
+		b.seen = content.Mend(b.kind, boundary, whole[:n])
+	}
+	if !b.long {
+		i.cut()
+	}
+}
+
+// cut tells of content of which only a part is looked at.
+func (i *inspection) cut() {
+	if !i.dry {
+		wafCut().Inc()
+	}
+	if i.f.Body.OnLimit == OnReject {
+		i.fail("body-limit", http.StatusRequestEntityTooLarge, outcomeTooLong)
 	}
 }
 
@@ -328,8 +393,17 @@ func (i *inspection) verdict(v crs.Verdict, shadow bool) {
 		}
 	}
 	if v.Blocked {
-		i.block(strconv.Itoa(v.Rule), 0, shadow)
+		i.block(strconv.Itoa(v.Rule), statusOf(v), shadow)
 	}
+}
+
+// statusOf is the status that a rule of an included file wants, 0 if it wants none that is
+// one of a refusal.
+func statusOf(v crs.Verdict) int {
+	if v.Status < 400 || v.Status > 599 || v.Status == http.StatusForbidden {
+		return 0
+	}
+	return v.Status
 }
 
 // view is what the engine sees of the request.
@@ -340,6 +414,9 @@ func (i *inspection) view() *crs.Request {
 		Client: i.client, Body: i.body.seen, Processor: processorOf(i.body),
 	}
 	v.Chunked = len(r.TransferEncoding) > 0
+	if extended(r) {
+		v.Method, v.Proto, v.Chunked = http.MethodGet, versionOf(r), false
+	}
 	if i.body.kind == content.Other {
 		v.Body = nil // the rule set would take it for a form
 	}
@@ -360,6 +437,17 @@ func (i *inspection) view() *crs.Request {
 	return v
 }
 
+// versionOf is the version of HTTP of a WebSocket, in whose place net/http has another
+// protocol.
+func versionOf(r *http.Request) string { return fmt.Sprintf("HTTP/%d.0", r.ProtoMajor) }
+
+// structured reports whether the content is of a type that builds on JSON or XML (RFC 6839),
+// which is looked at as that.
+func structured(r *http.Request) bool {
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && (strings.HasSuffix(t, "+json") || strings.HasSuffix(t, "+xml"))
+}
+
 // processorOf is how content is read whose type says nothing of it to the engine.
 func processorOf(b *requestBody) crs.Processor {
 	switch b.kind {
@@ -368,46 +456,47 @@ func processorOf(b *requestBody) crs.Processor {
 	case content.XML:
 		return crs.ProcessorXML
 	case content.Text:
-		// Scripts send JSON as text to spare themselves a preflight request.
-		if text := strings.TrimLeft(string(b.seen[:min(len(b.seen), 64)]), " \t\r\n"); text != "" && (text[0] == '{' || text[0] == '[') && json.Valid(b.seen) {
-			return crs.ProcessorJSON
-		}
 		return crs.ProcessorText
 	case content.Other, content.Form, content.Multipart, content.Stream:
 	}
 	return crs.ProcessorNone
 }
 
-// perValue is what a value costs beside its bytes, in bytes.
-const perValue = 256
+// What things cost beside their bytes, in bytes: measured, by rules that find nothing.
+const (
+	perArgument = 1000
+	perCookie   = 2000
+	perField    = 128
+	perElement  = 150 // begun or ended
+)
 
 // work estimates what the rules will have to do: bytes times rules. It is made before,
 // since the engine can't be interrupted.
 func (i *inspection) work() int64 {
-	size, values := len(i.r.RequestURI), strings.Count(i.r.RequestURI, "&")
+	size := int64(len(i.r.RequestURI)) + perArgument*int64(strings.Count(i.r.RequestURI, "&"))
 	for name, list := range i.r.Header {
 		for _, value := range list {
-			size += len(name) + len(value)
-			values++
-		}
-		if name == "Cookie" {
-			for _, value := range list {
-				values += strings.Count(value, ";")
+			size += int64(len(name)+len(value)) + perField
+			if name == "Cookie" {
+				size += perCookie * int64(strings.Count(value, ";"))
 			}
 		}
 	}
-	if n := len(i.body.seen); n > 0 {
-		size += n
-		switch i.body.kind {
-		case content.Form:
-			values += strings.Count(string(i.body.seen), "&")
-		case content.JSON, content.Text:
-			values += min(strings.Count(string(i.body.seen), ","), i.f.CRS.MaxArgs)
-		case content.Other, content.Multipart, content.XML, content.Stream:
-		}
+	seen := i.body.seen
+	size += int64(len(seen))
+	count := func(sign string) int64 { return int64(bytes.Count(seen, []byte(sign))) }
+	switch i.body.kind {
+	case content.Form, content.Text:
+		size += perArgument * min(count("&"), int64(i.f.CRS.MaxArgs))
+	case content.JSON:
+		size += perArgument * min(count(","), int64(i.f.CRS.MaxArgs))
+	case content.Multipart:
+		size += perArgument * min(count("\n--"), int64(i.f.CRS.MaxArgs))
+	case content.XML:
+		size += perElement * count("<")
+	case content.Other, content.Stream:
 	}
-	values = min(values, 3*i.f.CRS.MaxArgs)
-	return int64(size+perValue*values) * int64(i.f.rules.phase)
+	return size * int64(i.f.rules.phase)
 }
 
 // find notes what a rule found.

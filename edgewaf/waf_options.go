@@ -2,6 +2,7 @@ package edgewaf
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"slices"
@@ -16,8 +17,9 @@ import (
 
 // Defaults of a firewall.
 const (
-	// DefaultBudget lets content of DefaultBodyLimit bytes through whatever is in it.
-	DefaultBudget        = 1 << 31
+	// DefaultBudget is about half a second of one processor. At paranoia level 1 it lets
+	// content of DefaultBodyLimit bytes with a thousand arguments through.
+	DefaultBudget        = 600_000_000
 	DefaultWafStatus     = 403
 	DefaultKeep          = 1000
 	DefaultLogRate       = 200
@@ -121,6 +123,14 @@ func (f *Firewall) provisionWords() error {
 		if !slices.Contains(w.words, *w.value) {
 			return fmt.Errorf("%s: invalid value %q: must be one of %s", w.option, *w.value, strings.Join(w.words, ", "))
 		}
+	}
+	switch {
+	case f.Body.Limit == -1 && (f.Body.OnLimit == OnReject || f.Body.Decode):
+		return errors.New("body_limit: off: on_limit and decode have no effect")
+	case f.Budget == -1 && f.OnBudget == OnPass:
+		return errors.New("budget: off: on_budget has no effect")
+	case f.Response != nil && f.CRS != nil && f.CRS.Off && len(f.CRS.Include)+len(f.CRS.IncludeBefore)+len(f.Packs) == 0:
+		return errors.New("response: there is no rule to look at it")
 	}
 	if slices.Contains(f.Packs, "") {
 		return fmt.Errorf("rules: a file has no name")

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddyedge/caddy-edge/internal/reqinfo"
@@ -25,7 +25,6 @@ func (i *inspection) refuse() error {
 func (i *inspection) answer(w http.ResponseWriter, body bool) error {
 	header := w.Header()
 	header["Cache-Control"] = []string{"no-store"}
-	i.explain()
 	if i.f.Respond == RespondError || i.f.Respond == RespondAuto && reqinfo.HasErrorRoutes(i.r) {
 		return caddyhttp.Error(i.event.Status, errBlocked)
 	}
@@ -44,26 +43,25 @@ func (i *inspection) answer(w http.ResponseWriter, body bool) error {
 	return nil
 }
 
-// explain resolves the placeholders {http.edge_waf.*}.
-func (i *inspection) explain() {
-	repl, ok := i.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+// placeholder resolves {http.edge_waf.*}. They are empty as long as no rule has found
+// anything.
+func (i *inspection) placeholder(key string) (any, bool) {
+	name, ok := strings.CutPrefix(key, "http.edge_waf.")
 	if !ok {
-		return
-	}
-	e := i.event
-	repl.Map(func(key string) (any, bool) {
-		switch key {
-		case "http.edge_waf.rule_id":
-			return e.Rule, true
-		case "http.edge_waf.action":
-			return e.Action, true
-		case "http.edge_waf.phase":
-			return e.Phase, true
-		case "http.edge_waf.score":
-			return e.Score, true
-		case "http.edge_waf.request_id":
-			return i.id, true
-		}
 		return nil, false
-	})
+	}
+	e := &i.event
+	switch name {
+	case "rule_id":
+		return e.Rule, true
+	case "action":
+		return e.Action, true
+	case "phase":
+		return e.Phase, true
+	case "score":
+		return e.Score, true
+	case "request_id":
+		return i.id, true
+	}
+	return nil, false
 }

@@ -34,9 +34,15 @@ type ResponseOptions struct {
 // serve hands the request on, and looks at the response where that is wanted.
 func (i *inspection) serve(next caddyhttp.Handler) error {
 	i.report(phaseRequest)
+	if i.f.Response == nil {
+		// What was looked at need not wait for a response that may take hours.
+		i.end()
+	}
+	i.body = nil
 	if i.f.responses == nil && !i.f.rules.packs.NeedsResponse() {
 		return next.ServeHTTP(i.w, i.r)
 	}
+	i.native.Body = nil
 	w := &wafWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: i.w}, i: i, before: maps.Clone(i.w.Header()),
 	}
@@ -44,8 +50,8 @@ func (i *inspection) serve(next caddyhttp.Handler) error {
 	return w.finish(err)
 }
 
-// errHeld is what handlers get who write to a response that was refused.
-var errHeld = errors.New("the response was refused")
+// errAnswered stands for a refusal that is written already.
+var errAnswered = errors.New("the response was refused")
 
 // wafWriter holds back a response until the rules have seen it.
 type wafWriter struct {
@@ -57,7 +63,7 @@ type wafWriter struct {
 	wrote   bool         // the handlers behind have begun the response
 	holding bool         // what they write is held back
 	held    bytes.Buffer // with the header not sent either
-	refused error        // errHeld, or the error by which it is refused
+	refused error        // errAnswered, or the error by which it is refused
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -70,12 +76,13 @@ func (w *wafWriter) WriteHeader(status int) {
 		return
 	}
 	w.wrote, w.status = true, status
-	if status == http.StatusSwitchingProtocols {
-		w.ResponseWriter.WriteHeader(status)
+	if status != http.StatusSwitchingProtocols && w.wanted() {
+		w.holding = true
 		return
 	}
-	if w.wanted() {
-		w.holding = true
+	w.i.end() // what goes on for long need not keep what was looked at
+	if status == http.StatusSwitchingProtocols {
+		w.ResponseWriter.WriteHeader(status)
 		return
 	}
 	if w.judge(nil, false, false) {
@@ -103,7 +110,8 @@ func (w *wafWriter) Write(p []byte) (int, error) {
 	}
 	switch {
 	case w.refused != nil:
-		return 0, errHeld
+		// An error would have a proxy break the connection off, and with it the refusal.
+		return len(p), nil
 	case !w.holding:
 		return w.ResponseWriter.Write(p)
 	}
@@ -114,6 +122,9 @@ func (w *wafWriter) Write(p []byte) (int, error) {
 	_, _ = w.held.Write(p[:room])
 	if err := w.release(true); err != nil {
 		return room, err
+	}
+	if w.refused != nil {
+		return len(p), nil
 	}
 	n, err := w.ResponseWriter.Write(p[room:])
 	return room + n, err
@@ -142,9 +153,9 @@ func (w *wafWriter) FlushError() error {
 func (w *wafWriter) release(more bool) error {
 	w.holding = false
 	if !w.judge(w.held.Bytes(), more, true) {
-		return errHeld
+		return nil
 	}
-	w.ResponseWriter.WriteHeader(w.status)
+	w.writeHeader()
 	_, err := w.ResponseWriter.Write(w.held.Bytes()) //nolint:gosec // what the origin wrote
 	w.held = bytes.Buffer{}
 	return err
@@ -154,7 +165,11 @@ func (w *wafWriter) release(more bool) error {
 func (w *wafWriter) judge(raw []byte, more, whole bool) bool {
 	i := w.i
 	i.event = audit.Event{}
-	i.blocked, i.found = false, false
+	request := i.decided
+	i.decided = decided{}
+	defer func() { // the request's count too
+		i.would, i.allowed, i.found = i.would || request.would, i.allowed || request.allowed, i.found || request.found
+	}()
 	header := w.Header()
 	response := rules.Response{Status: w.status, Header: header, Body: raw}
 	if codings := content.Codings(header.Values("Content-Encoding")); len(codings) > 0 && len(raw) > 0 {
@@ -178,11 +193,29 @@ func (w *wafWriter) judge(raw []byte, more, whole bool) bool {
 	// Nothing of what the handlers behind have said is told, but what was there before.
 	clear(header)
 	maps.Copy(header, w.before)
-	w.refused = errHeld
-	if err := i.answer(w.ResponseWriter, i.r.Method != http.MethodHead); err != nil {
-		w.refused = err
+	if w.refused = i.answer(w.ResponseWriter, i.r.Method != http.MethodHead); w.refused == nil {
+		w.refused = errAnswered
+		_ = http.NewResponseController(w.ResponseWriter).Flush() // the handlers behind may go on for long
 	}
 	return false
+}
+
+// writeHeader sends the header of a response that was held back. Trailers are among its
+// fields by now.
+func (w *wafWriter) writeHeader() {
+	header := w.Header()
+	trailers := make(http.Header)
+	for _, line := range header["Trailer"] {
+		for name := range strings.SplitSeq(line, ",") {
+			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+			if values, ok := header[name]; ok {
+				trailers[name] = values
+				delete(header, name)
+			}
+		}
+	}
+	w.ResponseWriter.WriteHeader(w.status)
+	maps.Copy(header, trailers)
 }
 
 func (w *wafWriter) byPacks(response *rules.Response) {
@@ -207,7 +240,7 @@ func (w *wafWriter) byEngine(response *crs.Response) {
 		return
 	}
 	i.verdict(v, true)
-	again := i.f.engine.Value().Begin(i.view(), slices.Concat(i.off, i.shadows))
+	again := i.f.engine.Value().Begin(i.seen, slices.Concat(i.off, i.shadows))
 	defer again.Close()
 	if v := again.Request(); v.Blocked {
 		return // which the request was not, with those rules
@@ -220,12 +253,12 @@ func (w *wafWriter) byEngine(response *crs.Response) {
 // finish ends the response when the handlers behind have returned.
 func (w *wafWriter) finish(err error) error {
 	if w.holding {
-		if e := w.release(false); e != nil && w.refused == nil {
+		if e := w.release(false); e != nil {
 			return e
 		}
 	}
 	switch {
-	case w.refused == errHeld: //nolint:errorlint // it was written
+	case errors.Is(w.refused, errAnswered):
 		return nil
 	case w.refused != nil:
 		return w.refused

@@ -122,21 +122,55 @@ func TestLongResponse(t *testing.T) {
 	require.Contains(t, w.Body.String(), `"rule_id":"response-limit"`)
 }
 
-// TestRefusedResponseStopsTheOrigin: who goes on writing gets an error.
-func TestRefusedResponseStopsTheOrigin(t *testing.T) {
-	g := newWafRig(t, `"response": {"limit": 100}`)
-	var failed error
+// TestRefusedResponseIsWhole: who goes on writing does so in vain, without an error, which
+// would have a proxy break the connection off.
+func TestRefusedResponseIsWhole(t *testing.T) {
+	for _, respond := range []string{"direct", "error"} {
+		g := newWafRig(t, `"response": {"limit": 100}, "respond": "`+respond+`"`)
+		g.origin = func(w http.ResponseWriter, _ *http.Request) error {
+			w.Header().Set("Content-Type", "text/html")
+			for range 100 {
+				if n, err := io.WriteString(w, leak); err != nil || n != len(leak) {
+					panic(http.ErrAbortHandler)
+				}
+			}
+			return nil
+		}
+		w := g.do(browse("GET", "/", ""))
+		require.Equal(t, http.StatusForbidden, w.Code)
+		require.NotContains(t, w.Body.String(), "SQL")
+		require.Equal(t, respond == "direct", w.Header().Get("Content-Type") == "application/json")
+	}
+}
+
+// TestHeldResponseWithTrailers: trailers are none of the fields of the header.
+func TestHeldResponseWithTrailers(t *testing.T) {
+	g := newWafRig(t, `"response": {}`)
 	g.origin = func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Type", "text/html")
-		for range 100 {
-			if _, failed = io.WriteString(w, leak); failed != nil {
-				return failed
-			}
-		}
-		return nil
+		w.Header().Set("Trailer", "X-Sum")
+		_, err := io.WriteString(w, "page")
+		w.Header().Set("X-Sum", "42")
+		return err
 	}
-	require.Equal(t, http.StatusForbidden, g.do(browse("GET", "/", "")).Code)
-	require.ErrorIs(t, failed, errHeld)
+	result := g.do(browse("GET", "/", "")).Result()
+	defer result.Body.Close()
+	_, err := io.ReadAll(result.Body)
+	require.NoError(t, err)
+	require.Empty(t, result.Header.Get("X-Sum"))
+	require.Equal(t, "42", result.Trailer.Get("X-Sum"))
+}
+
+// TestPhasesAreToldApart: what was found in a request does not make a finding in its
+// response worse.
+func TestPhasesAreToldApart(t *testing.T) {
+	pack := file(t, "pack.yaml", []byte("mode: enforce\nrules:\n  - {id: seen, phase: response, match: {any: [{status: '200'}]}, action: {type: log}}\n"))
+	g := newWafRig(t, `"mode": "shadow", "basic": "off", "packs": ["`+pack+`"]`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", bad, "")).Code)
+	events := g.state.latest(2, nil)
+	require.Equal(t, []string{phaseResponse, actLog, "seen"}, []string{events[0].Phase, events[0].Action, events[0].Rule})
+	require.Equal(t, []string{phaseRequest, actShadow}, []string{events[1].Phase, events[1].Action})
+	require.EqualValues(t, 1, g.state.counts[outcomeShadow].Load())
 }
 
 func TestResponsesWithoutContent(t *testing.T) {

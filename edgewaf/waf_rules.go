@@ -158,6 +158,9 @@ func (f *Firewall) provisionEngine() error {
 			f.rules.phase++
 		}
 	}
+	if least := f.Body.Limit * int64(f.rules.phase); f.Budget > 0 && f.OnBudget == OnReject && f.Body.Limit > DefaultBodyLimit && least > f.Budget {
+		return fmt.Errorf("body_limit: content of %d bytes is more work than budget allows: want a budget of %d at least, or pass", f.Body.Limit, least)
+	}
 	always, conditional := f.CRS.Exclusions()
 	for _, e := range always {
 		removal, err := engine.Removal(&e)
@@ -165,6 +168,11 @@ func (f *Firewall) provisionEngine() error {
 			return err
 		}
 		f.core = append(f.core, removal)
+	}
+	if types := f.CRS.AllowedContentTypes; !f.CRS.Off && (len(types) == 0 || types[0] != crs.Only) {
+		if f.structured, err = engine.Removal(&crs.Exclusion{Rules: []string{crs.RuleContentType}}); err != nil {
+			return err
+		}
 	}
 	for _, e := range conditional {
 		removal, err := engine.Removal(&e)

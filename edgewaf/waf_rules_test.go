@@ -1,6 +1,7 @@
 package edgewaf
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -268,12 +269,62 @@ func TestBudget(t *testing.T) {
 	require.EqualValues(t, 1, g.state.counts[outcomeBudget].Load())
 	g = newWafRig(t, `"budget": -1`)
 	require.Equal(t, http.StatusOK, g.do(browse("GET", "/", "")).Code)
-	// The default is for whatever fits into what is looked at.
-	g = newWafRig(t, `"crs": {"paranoia": 4}`)
-	i, err := g.newInspection(nil, upload("application/json", []byte("["+strings.Repeat("1,", 65000)+"1]")), levelEnforce)
-	require.NoError(t, err)
-	i.readBody()
-	require.Less(t, i.work(), int64(DefaultBudget))
+	work := func(r *http.Request) int64 {
+		i, err := g.newInspection(nil, r, levelEnforce)
+		require.NoError(t, err)
+		i.readBody()
+		return i.work()
+	}
+	g = newWafRig(t, "")
+	require.Less(t, work(upload("application/json", []byte("["+strings.Repeat(`"`+strings.Repeat("x", 120)+`",`, 1000)+"1]"))), int64(DefaultBudget))
+	require.Less(t, work(upload("text/plain", []byte(strings.Repeat("word ", 26000)))), int64(DefaultBudget))
+	// What is too much is looked at in part, and passes whole.
+	dense := "<a>" + strings.Repeat("<b>x</b>", 16000) + "</a>"
+	require.Equal(t, http.StatusOK, g.do(upload("application/xml", []byte(dense))).Code)
+	require.Equal(t, dense, g.got)
+	require.Equal(t, http.StatusForbidden, g.do(upload("application/xml", []byte("<a>"+attack+dense[3:]))).Code)
+	strict := newWafRig(t, `"body": {"on_limit": "reject"}`)
+	require.Equal(t, http.StatusRequestEntityTooLarge, strict.do(upload("application/xml", []byte(dense))).Code)
+	// What little content makes much work of.
+	require.Greater(t, work(browse("GET", "/", "", "Cookie: "+strings.Repeat("a=1; ", 1000))), int64(DefaultBudget))
+	require.Greater(t, work(upload("application/xml", []byte("<a>"+strings.Repeat("<b>x</b>", 16000)+"</a>"))), int64(DefaultBudget))
+}
+
+func TestBudgetOfLongContent(t *testing.T) {
+	names++
+	_, _, err := provisionFirewall(fmt.Sprintf(`{"name": "rig-%d", "body": {"limit": 8388608}}`, names))
+	require.ErrorContains(t, err, "edge_waf: crs: body_limit: content of 8388608 bytes is more work than budget allows: want a budget of ")
+	newWafRig(t, `"body": {"limit": 8388608}, "budget": -1`)
+}
+
+// TestAbsoluteTargets: a rule of a pack about a path is not got around by a scheme.
+func TestAbsoluteTargets(t *testing.T) {
+	pack := file(t, "pack.yaml", []byte("mode: enforce\nrules:\n  - {id: admin, match: {any: [{path_regex: '^/admin'}]}, action: {type: block}}\n"))
+	g := newWafRig(t, `"basic": "off", "crs": {"off": true}, "packs": ["`+pack+`"]`)
+	for _, target := range []string{"/admin", "http://example.com/admin", "http://example.com/admin?x=/y"} {
+		require.Equal(t, http.StatusForbidden, g.do(browse("GET", target, "")).Code, target)
+	}
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/x?y=/admin", "")).Code)
+}
+
+// TestReasonOfABlock: a rule of one pack that allows is not the reason for what another
+// blocks.
+func TestReasonOfABlock(t *testing.T) {
+	allows := file(t, "allows.yaml", []byte("mode: enforce\nrules:\n  - {id: allows, match: {any: [{path_regex: '^/a'}]}, action: {type: allow}}\n  - {id: spared, match: {any: [{path_regex: '^/a'}]}, action: {type: block}}\n"))
+	blocks := file(t, "blocks.yaml", []byte("mode: enforce\nrules:\n  - {id: blocks, match: {any: [{path_regex: '^/a/b'}]}, action: {type: block}}\n"))
+	g := newWafRig(t, `"basic": "off", "crs": {"off": true}, "packs": ["`+blocks+`", "`+allows+`"]`)
+	w := g.do(browse("GET", "/a/b", ""))
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"blocks"`)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/a", "")).Code)
+	require.Equal(t, actAllow, g.state.latest(1, nil)[0].Action)
+}
+
+func TestStatusOfIncludedRules(t *testing.T) {
+	conf := file(t, "own.conf", []byte("SecRule ARGS:a \"@streq x\" \"id:1001,phase:2,deny,status:429,log\"\n"))
+	g := newWafRig(t, `"basic": "off", "crs": {"include": ["`+conf+`"]}`)
+	require.Equal(t, http.StatusTooManyRequests, g.do(browse("GET", "/?a=x", "")).Code)
+	require.Equal(t, http.StatusForbidden, g.do(browse("GET", bad, "")).Code)
 }
 
 func TestSample(t *testing.T) {

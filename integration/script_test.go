@@ -355,6 +355,8 @@ func TestScriptRunsTheDemo(t *testing.T) {
 		"/a/../b":                {400, "HTTP/1.1", "", ""},
 		"/h2":                    {200, "HTTP/2.0", "stored", "<html"},
 		"/h3":                    {200, "HTTP/3.0", "edge; hit", "<html"},
+		"/?q=%3Cscript%3E":       {403, "HTTP/1.1", "", `"rule_id":"941`},
+		"/edge/waf/events":       {200, "HTTP/1.1", "", "941"},
 		"/edge/breaker/backends": {200, "HTTP/1.1", "", "closed"},
 		"/edge/cache/keys":       {200, "HTTP/1.1", "", "clock.svg"},
 		"/edge/cache/purge":      {200, "HTTP/1.1", "", `{"deleted":true`},

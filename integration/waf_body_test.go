@@ -98,7 +98,7 @@ const (
 // TestWafUploads: the origin gets content byte for byte.
 func TestWafUploads(t *testing.T) {
 	t.Parallel()
-	e := startUploads(t, "edge_waf {\ncrs {\npreset rest\n}\n}")
+	e := startUploads(t, "edge_waf {\ndecode\ncrs {\npreset rest\n}\n}")
 	t.Run("size", func(t *testing.T) { uploadSizes(t, e) })
 	t.Run("form", func(t *testing.T) { uploadForms(t, e) })
 	t.Run("continue", func(t *testing.T) { uploadsThatWait(t, e) })

@@ -21,6 +21,9 @@ const MaxCodings = 2
 // ErrCoding is returned for a coding that is not known.
 var ErrCoding = errors.New("unknown content coding")
 
+// errBehind is returned for content that has more behind its coding.
+var errBehind = errors.New("there is something behind the coding")
+
 // Codings splits the values of Content-Encoding (RFC 9110 section 8.4) into the codings in
 // the order in which they were applied, without identity.
 func Codings(values []string) []string {
@@ -58,13 +61,18 @@ func Decode(codings []string, data []byte, cut bool, limit int64) (decoded []byt
 
 // undo undoes one coding.
 func undo(coding string, data []byte, whole bool, limit int64) ([]byte, bool, error) {
-	r, err := open(coding, data)
+	in := bytes.NewReader(data)
+	r, err := open(coding, in, data)
 	if err != nil {
 		return nil, false, err
 	}
 	defer r.Close()
 	var out bytes.Buffer
 	n, err := io.Copy(&out, io.LimitReader(r, limit+1))
+	if coding == "deflate" && err == nil && n <= limit && in.Len() > 0 {
+		// Who does not decode it reads what is there. The other decoders say so themselves.
+		return nil, false, errBehind
+	}
 	switch {
 	case n > limit:
 		out.Truncate(int(limit))
@@ -85,8 +93,7 @@ func ended(err error) bool {
 // maxWindow bounds the memory of a decoder: 8 MiB, the most that RFC 9659 has for HTTP.
 const maxWindow = 8 << 20
 
-func open(coding string, data []byte) (io.ReadCloser, error) {
-	in := bytes.NewReader(data)
+func open(coding string, in *bytes.Reader, data []byte) (io.ReadCloser, error) {
 	switch coding {
 	case "gzip", "x-gzip":
 		r, err := gzip.NewReader(in)

@@ -107,6 +107,10 @@ func TestDecodeIsBounded(t *testing.T) {
 }
 
 func TestDecodeRefuses(t *testing.T) {
+	for _, name := range []string{"deflate", "raw", "gzip", "br"} {
+		_, _, err := content.Decode([]string{codings[name]}, append(encode(t, name, []byte("x")), "&q=1"...), false, 100)
+		require.Error(t, err, "%s with something behind", name)
+	}
 	_, _, err := content.Decode([]string{"compress"}, []byte("x"), false, 100)
 	require.ErrorIs(t, err, content.ErrCoding)
 	for _, coding := range []string{"gzip", "br", "zstd", "deflate"} {

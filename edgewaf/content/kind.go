@@ -16,7 +16,7 @@ const (
 	JSON                  // application/json, application/…+json
 	XML                   // application/xml, text/xml, …+xml
 	Text                  // text/plain, or without a type
-	Stream                // that has no end to wait for: gRPC
+	Stream                // that has no end to wait for: gRPC, Connect
 )
 
 // textual are types that are text though they are not called so.
@@ -36,7 +36,7 @@ func KindOf(contentType string) Kind {
 	switch {
 	case t == "":
 		return Text
-	case strings.HasPrefix(t, "application/grpc"), strings.HasPrefix(t, "application/connect+"):
+	case t == "application/grpc", strings.HasPrefix(t, "application/grpc+"), strings.HasPrefix(t, "application/connect+"):
 		return Stream
 	case strings.HasPrefix(t, "application/x-www-form-urlencoded"):
 		return Form

@@ -17,7 +17,9 @@ func Mend(kind Kind, boundary string, data []byte) []byte {
 		return mendJSON(data)
 	case Multipart:
 		return mendMultipart(data, boundary)
-	case XML, Text:
+	case XML:
+		return mendXML(data)
+	case Text:
 		return mendText(data)
 	case Other, Stream:
 	}
@@ -48,17 +50,31 @@ func mendText(data []byte) []byte {
 	return data
 }
 
+// maxBoundary is how long a boundary may be (RFC 2046 section 5.1.1).
+const maxBoundary = 70
+
+// mendXML ends a section of characters that was cut. All else that XML can be cut in is no
+// error to its readers.
+func mendXML(data []byte) []byte {
+	data = mendText(data)
+	open := bytes.LastIndex(data, []byte("<![CDATA["))
+	if open < 0 || bytes.Contains(data[open:], []byte("]]>")) {
+		return data
+	}
+	return append(bytes.TrimRight(slices.Clone(data), "]"), "]]>"...)
+}
+
 // mendMultipart ends the part that was cut, and the whole.
 func mendMultipart(data []byte, boundary string) []byte {
-	if boundary == "" {
+	if boundary == "" || len(boundary) > maxBoundary {
 		return data
 	}
 	out := append([]byte(nil), data...)
 	// A delimiter that is itself cut is no content.
-	delimiter := []byte("\r\n--" + boundary)
-	for n := min(len(delimiter)+2, len(out)); n > 0; n-- {
-		end := out[len(out)-n:]
-		if bytes.HasPrefix(delimiter, end) || bytes.HasPrefix(append(slices.Clip(delimiter), "--"...), end) {
+	closing := []byte("\r\n--" + boundary + "--")
+	delimiter := closing[:len(closing)-2]
+	for n := min(len(closing), len(out)); n > 0; n-- {
+		if bytes.HasPrefix(closing, out[len(out)-n:]) {
 			out = out[:len(out)-n]
 			break
 		}

@@ -114,6 +114,7 @@ func TestCutMultipartIsMended(t *testing.T) {
 }
 
 func TestMendMultipartWithoutBoundary(t *testing.T) {
+	require.Equal(t, form, string(content.Mend(content.Multipart, strings.Repeat("b", 71), []byte(form))), "none is so long")
 	require.Equal(t, form, string(content.Mend(content.Multipart, "", []byte(form))))
 }
 
@@ -137,6 +138,7 @@ func TestMendOthers(t *testing.T) {
 	}{
 		{content.Form, "a=1&b=%", "a=1&b="}, {content.Form, "a=1&b=%2", "a=1&b="}, {content.Form, "a=1&b=%20", "a=1&b=%20"}, {content.Form, "", ""},
 		{content.Text, "é"[:1], ""}, {content.Text, "xé", "xé"}, {content.Text, "x\xff", "x\xff"}, {content.XML, "<a>\xe2\x82", "<a>"},
+		{content.XML, "<a><![CDATA[x", "<a><![CDATA[x]]>"}, {content.XML, "<a><![CDATA[x]", "<a><![CDATA[x]]>"}, {content.XML, "<a><![CDATA[x]]>y", "<a><![CDATA[x]]>y"},
 		{content.Other, "\xe2\x82", "\xe2\x82"},
 	} {
 		require.Equal(t, test.want, string(content.Mend(test.kind, "", []byte(test.cut))), "%q", test.cut)

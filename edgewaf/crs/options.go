@@ -63,7 +63,7 @@ type Options struct {
 }
 
 // DefaultMaxArgs is how many arguments a request may have.
-const DefaultMaxArgs = 4096
+const DefaultMaxArgs = 1000
 
 var (
 	// DefaultMethods are those that requests may have.

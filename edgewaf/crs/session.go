@@ -39,10 +39,13 @@ type Processor string
 // Ways to read content of no known type.
 const (
 	ProcessorNone Processor = ""     // not at all
-	ProcessorText Processor = "TEXT" // as one string
+	ProcessorText Processor = "TEXT" // as one argument: TextArgument
 	ProcessorJSON Processor = "JSON"
 	ProcessorXML  Processor = "XML"
 )
+
+// TextArgument is the name of the argument that text is looked at as.
+const TextArgument = "text"
 
 // Response is what the rules see of a response.
 type Response struct {
@@ -115,6 +118,11 @@ func (s *Session) Request() Verdict {
 			return s.failed(err)
 		}
 		s.setLength(len(r.Body))
+		if r.Processor == ProcessorText {
+			// Hardly a rule looks at content that is one text; all look at arguments. As a
+			// form it would have names with the signs that names must not have.
+			tx.AddPostRequestArgument(TextArgument, string(r.Body))
+		}
 	}
 	if _, err := tx.ProcessRequestBody(); err != nil {
 		return s.failed(err)

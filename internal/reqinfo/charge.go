@@ -2,6 +2,7 @@ package reqinfo
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -24,7 +25,7 @@ const chargersVar = "edge.chargers"
 // AddCharger makes a charger known to the handlers behind.
 func AddCharger(r *http.Request, c Charger) {
 	list, _ := caddyhttp.GetVar(r.Context(), chargersVar).([]Charger)
-	caddyhttp.SetVar(r.Context(), chargersVar, append(list[:len(list):len(list)], c))
+	caddyhttp.SetVar(r.Context(), chargersVar, append(slices.Clip(list), c))
 }
 
 // Charge charges a request to a zone of a limiter in front. See Charger.
