@@ -45,7 +45,7 @@ func random(n int) []byte {
 
 func TestContentReachesTheOriginWhole(t *testing.T) {
 	const limit = 1000
-	g := newWafRig(t, `"body": {"limit": 1000}, "crs": {"presets": ["rest"]}`)
+	g := newWafRig(t, `"body": {"limit": 1000}, "crs": {"presets": [{"name": "rest"}]}`)
 	for _, n := range []int{0, 1, limit - 1, limit, limit + 1, 3 * limit, 1 << 20} {
 		content := random(n)
 		for name, r := range map[string]*http.Request{
@@ -184,7 +184,7 @@ func TestTextIsNoWayAround(t *testing.T) {
 
 // TestStreamsAreNotRead: what has no end to wait for is handed on before it is read.
 func TestStreamsAreNotRead(t *testing.T) {
-	g := newWafRig(t, `"crs": {"presets": ["grpc"]}`)
+	g := newWafRig(t, `"crs": {"presets": [{"name": "grpc"}]}`)
 	read := false
 	g.origin = func(w http.ResponseWriter, _ *http.Request) error {
 		if !read { // by the rig's origin, behind the firewall

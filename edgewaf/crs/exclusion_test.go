@@ -137,17 +137,20 @@ SecRuleUpdateTargetById 1001 "ARGS"
 	}
 }
 
-// BenchmarkWordpress is a plain request to the editor, with the preset and without.
+// BenchmarkWordpress is requests to the editor, with the preset and without: a plain one, and
+// one that has names of the preset.
 func BenchmarkWordpress(b *testing.B) {
 	e := compiled(b, Options{})
 	removals := wordpressRemovals(b, e)
-	for name, list := range map[string][]*Removal{"without": nil, "preset": removals} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				s := e.Begin(get("/wp-admin/edit.php?page=2"), list)
-				s.Request()
-				_ = s.Close()
-			}
-		})
+	for name, uri := range map[string]string{"plain": "/wp-admin/edit.php?page=2", "names": "/wp-admin/edit.php?content=2&description=3&url=4"} {
+		for with, list := range map[string][]*Removal{"without": nil, "preset": removals} {
+			b.Run(name+"/"+with, func(b *testing.B) {
+				for b.Loop() {
+					s := e.Begin(get(uri), list)
+					s.Request()
+					_ = s.Close()
+				}
+			})
+		}
 	}
 }
