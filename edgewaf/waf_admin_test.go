@@ -207,9 +207,9 @@ func TestExplain(t *testing.T) {
 func TestTuneReadsLogs(t *testing.T) {
 	log := `{"level":"info","msg":"something else"}
 not JSON
-{"level":"info","msg":"would have blocked a request","waf":{"client":"192.0.2.1","path":"/search","rule_id":"942100","findings":[{"rule_id":"942100","variable":"ARGS:q","message":"SQL"}]}}
-{"level":"info","msg":"would have blocked a request","waf":{"client":"192.0.2.2","path":"/search","rule_id":"942100","findings":[{"rule_id":"942100","variable":"ARGS:q","message":"SQL"}]}}
-{"waf":{"client":"192.0.2.2","path":"/","rule_id":"basic-xss","findings":[{"rule_id":"basic-xss","variable":"param q","message":"XSS"},{"rule_id":"budget"}]}}
+{"level":"info","msg":"would have blocked a request","waf":{"action":"shadow","client":"192.0.2.1","path":"/search","rule_id":"942100","findings":[{"rule_id":"942100","variable":"ARGS:q","message":"SQL"}]}}
+{"level":"info","msg":"would have blocked a request","waf":{"action":"shadow","client":"192.0.2.2","path":"/search","rule_id":"942100","findings":[{"rule_id":"942100","variable":"ARGS:q","message":"SQL"}]}}
+{"waf":{"action":"shadow","client":"192.0.2.2","path":"/","rule_id":"basic-xss","findings":[{"rule_id":"basic-xss","variable":"param q","message":"XSS"},{"rule_id":"budget"}]}}
 `
 	run := func(in string, args ...string) (string, error) {
 		cmd := wafCommand()
@@ -223,12 +223,12 @@ not JSON
 	}
 	out, err := run(log, "-")
 	require.NoError(t, err)
-	require.Equal(t, "# 3 events in 5 lines\n\n# For the block crs of edge_waf:\n\n# 2 times, 2 clients: SQL\nexclude rule 942100 param q path /search\n"+
-		"\n# For edge_waf itself, outside of the block crs:\n\n# 1 times, 1 clients: XSS\nskip rule basic-xss\n", out)
+	require.Equal(t, "# 3 events in 5 lines\n\n# For the block crs of edge_waf:\n\n# 2 times, from 2 clients: SQL\n# such as /search\nexclude rule 942100 param q path /search\n"+
+		"\n# For edge_waf itself, outside of the block crs:\n\n# 1 times, from 1 clients: XSS\n# such as /\nskip rule basic-xss\n", out)
 	out, err = run("", file(t, "log", []byte(log)), "--json")
 	require.NoError(t, err)
-	require.JSONEq(t, `[{"line": "exclude rule 942100 param q path /search", "findings": 2, "clients": 2, "message": "SQL"},
-		{"line": "skip rule basic-xss", "findings": 1, "clients": 1, "message": "XSS"}]`, out)
+	require.JSONEq(t, `[{"line": "exclude rule 942100 param q path /search", "findings": 2, "clients": 2, "message": "SQL", "example": "/search"},
+		{"line": "skip rule basic-xss", "findings": 1, "clients": 1, "message": "XSS", "example": "/"}]`, out)
 	out, err = run(log, "-", "--min", "2")
 	require.NoError(t, err)
 	require.NotContains(t, out, "skip")

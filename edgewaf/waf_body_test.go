@@ -161,7 +161,7 @@ func TestCodingsThatNobodyUndoes(t *testing.T) {
 	}
 	g := newWafRig(t, "")
 	w := g.do(upload("application/json", zipped(t, []byte("{}")), "Content-Encoding: gzip"))
-	require.Equal(t, http.StatusBadRequest, w.Code, "nobody has said that the origin decodes")
+	require.Equal(t, http.StatusForbidden, w.Code, "nobody has said that the origin decodes")
 }
 
 // TestTextIsNoWayAround: what is text for us may be a form or JSON for an origin.
@@ -209,7 +209,7 @@ func TestStreamsAreNotRead(t *testing.T) {
 
 // TestWhatIsCalledAStreamIsRead: over HTTP/1 there is no gRPC.
 func TestWhatIsCalledAStreamIsRead(t *testing.T) {
-	g := newWafRig(t, `"basic": "off", "crs": {"presets": ["grpc"]}`)
+	g := newWafRig(t, `"basic": "off", "crs": {"presets": [{"name": "grpc"}]}`)
 	asJSON, _ := json.Marshal(map[string]string{"q": attack})
 	require.Equal(t, http.StatusForbidden, g.do(upload("application/grpc", asJSON)).Code)
 }

@@ -192,7 +192,7 @@ Look at each: what real attackers sent is in the log too, and has few clients.`,
 func printProposals(w io.Writer, headline string, list []audit.Proposal, fits func(line string) bool) {
 	for _, p := range list {
 		if fits(p.Line) {
-			fmt.Fprintf(w, "%s\n# %d times, from %d of the clients: %s\n# such as %s\n%s\n", headline, p.Findings, p.Clients, audit.Clean(p.Message, audit.MaxName),
+			fmt.Fprintf(w, "%s\n# %d times, from %d clients: %s\n# such as %s\n%s\n", headline, p.Findings, p.Clients, audit.Clean(p.Message, audit.MaxName),
 				audit.Clean(p.Example, audit.MaxName), p.Line)
 			headline = ""
 		}

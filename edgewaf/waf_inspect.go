@@ -314,7 +314,7 @@ func (i *inspection) byEngine() {
 	}
 	engine := i.f.engine.Value()
 	i.seen = i.view()
-	if i.f.structured != nil && structured(i.r) {
+	if i.f.structured != nil && (i.body.kind == content.JSON || i.body.kind == content.XML) && structured(i.r) {
 		i.off = append(slices.Clip(i.off), i.f.structured)
 	}
 	session := engine.Begin(i.seen, i.off)

@@ -202,8 +202,8 @@ func TestOptionsOfTheRuleSet(t *testing.T) {
 		"graphql own path":         {`{"presets": [{"name": "graphql", "paths": ["/upload"]}]}`, upload("application/json", []byte(query)), ""},
 		"graphql own path alone":   {`{"presets": [{"name": "graphql", "paths": ["/upload"]}]}`, browse("GET", "/graphql?query="+url.QueryEscape(attack), ""), "942"},
 		"grpc":                     {`{"presets": [{"name": "grpc"}]}`, upload("application/connect+json", []byte(`{}`)), ""},
-		"grpc own path":            {`{"presets": [{"name": "grpc", "paths": ["/upload"]}]}`, upload("application/connect+json; charset=utf-8", []byte(`{}`)), ""},
-		"grpc own path alone":      {`{"presets": [{"name": "grpc", "paths": ["/x"]}]}`, upload("application/connect+json", []byte(`{}`)), "920420"},
+		"grpc own path":            {`{"presets": [{"name": "grpc", "paths": ["/upload"]}]}`, upload("application/grpc; charset=utf-8", []byte(`{}`)), ""},
+		"grpc own path alone":      {`{"presets": [{"name": "grpc", "paths": ["/x"]}]}`, upload("application/grpc", []byte(`{}`)), "920420"},
 		"grpc own path other type": {`{"presets": [{"name": "grpc", "paths": ["/upload"]}]}`, upload("application/x-odd", []byte(`{}`)), "920420"},
 		"wordpress": {
 			`{"presets": [{"name": "wordpress"}]}`,
@@ -238,7 +238,7 @@ func TestIncludedFiles(t *testing.T) {
 	options := `"basic": "off", "crs": {"off": true, "include": ["` + outer + `"]}`
 	g := newWafRig(t, options)
 	w := g.do(browse("GET", "/?w=forbidden-word", ""))
-	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Equal(t, http.StatusTeapot, w.Code)
 	require.Contains(t, w.Body.String(), `"rule_id":"1001"`)
 	require.Equal(t, http.StatusOK, g.do(browse("GET", "/?w=other", "")).Code)
 
@@ -248,7 +248,7 @@ func TestIncludedFiles(t *testing.T) {
 	write("words.data", "other\n")
 	changed := newWafRig(t, options)
 	require.NotSame(t, g.engine.Value(), changed.engine.Value())
-	require.Equal(t, http.StatusForbidden, changed.do(browse("GET", "/?w=other", "")).Code)
+	require.Equal(t, http.StatusTeapot, changed.do(browse("GET", "/?w=other", "")).Code)
 	require.Equal(t, http.StatusOK, g.do(browse("GET", "/?w=other", "")).Code)
 }
 

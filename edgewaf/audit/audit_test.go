@@ -91,13 +91,17 @@ func TestTunerProposesTheMostFrequentFirst(t *testing.T) {
 	for range 2 {
 		tuner.Add(event("192.0.2.9", "/a b", "block-sqli", "query"))
 	}
+	got := tuner.Propose()
+	require.Contains(t, got[0].Example, "GET /p")
+	tuner.Add(&audit.Event{Action: "log", Findings: []audit.Finding{{Rule: "1"}}}) // passes as it is
 	require.Equal(t, []audit.Proposal{
-		{Line: "exclude rule 920450 header X-Odd", Findings: 5, Clients: 1, Message: "m920450"},
-		{Line: "exclude rule 942100 param q path /search", Findings: 3, Clients: 3, Message: "m942100"},
-		{Line: `skip rule block-sqli`, Findings: 2, Clients: 1, Message: "mblock-sqli"},
-		{Line: "exclude rule 942100 param user.name path /login", Findings: 1, Clients: 1, Message: "m942100"},
-	}, tuner.Propose())
-	require.Equal(t, 11, tuner.Events())
+		{Line: "exclude rule 920450 header X-Odd", Findings: 5, Clients: 1, Message: "m920450", Example: got[0].Example},
+		{Line: "exclude rule 942100 param q path /search", Findings: 3, Clients: 3, Message: "m942100", Example: "GET /search"},
+		{Line: `skip rule block-sqli`, Findings: 2, Clients: 1, Message: "mblock-sqli", Example: "GET /a b"},
+		{Line: "exclude rule 942100 param user.name path /login", Findings: 1, Clients: 1, Message: "m942100", Example: "GET /login"},
+	}, got)
+	require.Equal(t, got, tuner.Propose())
+	require.Equal(t, 12, tuner.Events())
 }
 
 func TestLineQuotes(t *testing.T) {

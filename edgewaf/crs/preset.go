@@ -119,9 +119,6 @@ func (o *Options) Exclusions() (always, conditional []Exclusion) {
 	return always, conditional
 }
 
-// ruleContentType is the rule against content types that are not allowed.
-const ruleContentType = "920420"
-
 // exclusionsOf returns the exceptions of a preset. Where it holds for some paths only its
 // content types are exceptions too.
 func (o *Options) exclusionsOf(p *Preset) []Exclusion {
@@ -131,7 +128,7 @@ func (o *Options) exclusionsOf(p *Preset) []Exclusion {
 		return list
 	}
 	if len(known.contentTypes) > 0 && !o.onlyTypes() {
-		list = append(list, Exclusion{Rules: []string{ruleContentType}, types: known.contentTypes})
+		list = append(list, Exclusion{Rules: []string{RuleContentType}, types: known.contentTypes})
 	}
 	for i := range list {
 		list[i].Paths = p.paths()
