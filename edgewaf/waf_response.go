@@ -109,7 +109,7 @@ func (w *wafWriter) Write(p []byte) (int, error) {
 		w.WriteHeader(http.StatusOK)
 	}
 	switch {
-	case w.refused != nil:
+	case w.gone():
 		// An error would have a proxy break the connection off, and with it the refusal.
 		return len(p), nil
 	case !w.holding:
@@ -123,16 +123,19 @@ func (w *wafWriter) Write(p []byte) (int, error) {
 	if err := w.release(true); err != nil {
 		return room, err
 	}
-	if w.refused != nil {
+	if w.gone() {
 		return len(p), nil
 	}
 	n, err := w.ResponseWriter.Write(p[room:])
 	return room + n, err
 }
 
+// gone reports whether the response was refused.
+func (w *wafWriter) gone() bool { return w.refused != nil }
+
 // ReadFrom implements io.ReaderFrom.
 func (w *wafWriter) ReadFrom(r io.Reader) (int64, error) {
-	if w.wrote && !w.holding && w.refused == nil {
+	if w.wrote && !w.holding && !w.gone() {
 		return w.ResponseWriterWrapper.ReadFrom(r)
 	}
 	return io.Copy(struct{ io.Writer }{w}, r)
@@ -143,7 +146,7 @@ func (w *wafWriter) FlushError() error {
 	if !w.wrote {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.holding || w.refused != nil {
+	if w.holding || w.gone() {
 		return nil //nolint:nilerr // there is nothing to flush
 	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
