@@ -94,7 +94,7 @@ func TestHTTP3Upstream(t *testing.T) {
 	}{
 		{"status", "", status(500), 500, failureNone},
 		{"reset", "", abort, 502, failureReset},
-		{"no header in time", "header_timeout 100ms", hang, 504, failureTimeout},
+		{"no header in time", "header_timeout 2s", hang, 504, failureTimeout},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var handle atomic.Pointer[http.HandlerFunc]

@@ -91,6 +91,7 @@ func (t *Tuner) Propose() []Proposal {
 			lines[line] = sum
 		}
 		sum.n += c.n
+		sum.example = min(sum.example, c.example)
 		maps.Copy(sum.clients, c.clients)
 	}
 	for p, groups := range places {
