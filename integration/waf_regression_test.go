@@ -64,6 +64,8 @@ const regressionSite = `
 					paranoia 4
 					inbound 5
 					outbound 4
+					# What builds on JSON or XML is allowed else, since it is read.
+					allowed_content_types only application/x-www-form-urlencoded multipart/form-data text/xml application/xml application/soap+xml application/json
 					include_before {{.setup}}
 				}
 				response {
