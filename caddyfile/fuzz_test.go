@@ -22,7 +22,7 @@ func FuzzEdge(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, block string) {
 		if strings.Contains(block, "{$") {
-			t.Skip()
+			return // what the machine has in its environment
 		}
 		value, err := parseEdge(caddyfile.NewTestDispenser("edge {\n"+block+"\n}"), nil)
 		if err != nil {

@@ -29,7 +29,7 @@ func FuzzCaddyfile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, block string) {
 		if strings.Contains(block, "{$") || strings.Contains(block, "import") {
-			t.Skip() // what is outside of this parser
+			return // what is outside of this parser
 		}
 		h := httpcaddyfile.Helper{Dispenser: caddyfile.NewTestDispenser("edge_cache {\n" + block + "\n}"), State: make(map[string]any)}
 		handler, err := parseCaddyfile(h)

@@ -1,0 +1,76 @@
+package edgewaf
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+
+	"github.com/caddyedge/caddy-edge/edgewaf/content"
+)
+
+// What things cost beside their bytes, in bytes: measured, by rules that find nothing.
+const (
+	perArgument = 1000
+	perCookie   = 2000
+	perField    = 128
+	perElement  = 150 // begun or ended
+)
+
+// work estimates what the rules will have to do: bytes times rules. It is made before,
+// since the engine can't be interrupted.
+func (i *inspection) work() int64 {
+	size := int64(len(i.r.RequestURI)) + perArgument*int64(strings.Count(i.r.RequestURI, "&"))
+	for name, list := range i.r.Header {
+		for _, value := range list {
+			size += int64(len(name)+len(value)) + perField
+			if name == "Cookie" {
+				size += perCookie * int64(strings.Count(value, ";"))
+			}
+		}
+	}
+	seen := i.body.seen
+	size += int64(len(seen))
+	count := func(sign string) int64 { return int64(bytes.Count(seen, []byte(sign))) }
+	switch i.body.kind {
+	case content.Form, content.Text:
+		size += perArgument * min(count("&"), int64(i.f.CRS.MaxArgs))
+	case content.JSON:
+		size += perArgument * min(count(","), int64(i.f.CRS.MaxArgs))
+	case content.Multipart:
+		size += perArgument * min(count("\n--"), int64(i.f.CRS.MaxArgs))
+	case content.XML:
+		size += perElement * count("<")
+	case content.Other, content.Stream:
+	}
+	return size * int64(i.f.rules.phase)
+}
+
+// leastLook is how much content is looked at even where that is more work than allowed.
+const leastLook = 4 << 10
+
+// shorten has less of the content looked at by the engine where all of it would be too much
+// work, as if it were beyond the limit.
+func (i *inspection) shorten() {
+	b := i.body
+	if i.f.Budget <= 0 || len(b.seen) <= leastLook || i.work() <= i.f.Budget {
+		return
+	}
+	whole, boundary := b.seen, content.Boundary(i.r.Header.Get("Content-Type"))
+	for n := len(whole); n > leastLook && i.work() > i.f.Budget; {
+		n /= 2
+		b.seen = content.Mend(b.kind, boundary, whole[:n])
+	}
+	if !b.long {
+		i.cut()
+	}
+}
+
+// cut tells of content of which only a part is looked at.
+func (i *inspection) cut() {
+	if !i.dry {
+		wafCut().Inc()
+	}
+	if i.f.Body.OnLimit == OnReject {
+		i.fail("body-limit", http.StatusRequestEntityTooLarge, outcomeTooLong)
+	}
+}
