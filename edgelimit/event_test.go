@@ -1,77 +1,19 @@
 package edgelimit
 
 import (
-	"context"
-	"fmt"
 	"net/http"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/caddyedge/caddy-edge/internal/eventtest"
 	"github.com/caddyedge/caddy-edge/internal/redistest"
 )
 
-func init() {
-	caddy.RegisterModule(eventProbe{})
-	caddy.RegisterModule(holder{})
-}
-
-// eventProbe is a handler of Caddy's events that keeps those it is given.
-type eventProbe struct{}
-
-func (eventProbe) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "events.handlers.edge_limit_probe", New: func() caddy.Module { return new(eventProbe) }}
-}
-
-// probed are the events that came, as "name data".
-var probed struct {
-	sync.Mutex
-	events []string
-}
-
-// Handle implements caddyevents.Handler.
-func (eventProbe) Handle(_ context.Context, e caddy.Event) error {
-	probed.Lock()
-	defer probed.Unlock()
-	probed.events = append(probed.events, fmt.Sprintf("%s %v", e.Name(), e.Data))
-	return nil
-}
-
-// requireEvents waits for the next events, which must be these.
-func requireEvents(t *testing.T, want ...string) {
-	t.Helper()
-	var events []string
-	require.Eventually(t, func() bool {
-		probed.Lock()
-		defer probed.Unlock()
-		if len(probed.events) < len(want) {
-			return false
-		}
-		events, probed.events = probed.events, nil
-		return true
-	}, 30*time.Second, time.Millisecond)
-	require.Equal(t, want, events)
-}
-
-// awaitEvent waits until the latest event is this one.
-func awaitEvent(t *testing.T, want string) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		probed.Lock()
-		defer probed.Unlock()
-		n := len(probed.events)
-		if n == 0 || probed.events[n-1] != want {
-			return false
-		}
-		probed.events = nil
-		return true
-	}, 30*time.Second, time.Millisecond)
-}
+func init() { caddy.RegisterModule(holder{}) }
 
 // holder is an origin that answers when it is let.
 type holder struct{}
@@ -90,13 +32,10 @@ func (holder) ServeHTTP(w http.ResponseWriter, _ *http.Request, _ caddyhttp.Hand
 	return nil
 }
 
-var (
-	_ caddyevents.Handler         = eventProbe{}
-	_ caddyhttp.MiddlewareHandler = holder{}
-)
+var _ caddyhttp.MiddlewareHandler = holder{}
 
 const probeAll = `"events": {"subscriptions": [{"events": ["edge_limit_refused", "edge_limit_cluster", "edge_adaptive_state"],
-	"handlers": [{"handler": "edge_limit_probe"}]}]},`
+	"handlers": [{"handler": "edge_test_probe"}]}]},`
 
 // TestEventsOfRefusals: one for each client, zone and interval.
 func TestEventsOfRefusals(t *testing.T) {
@@ -112,11 +51,11 @@ func TestEventsOfRefusals(t *testing.T) {
 	tried := func(client string) string {
 		return "edge_limit_refused map[key:" + client + " mode:shadow reason:rate retry_after:86400 zone:tried]"
 	}
-	requireEvents(t, refused("192.0.2.1"), tried("192.0.2.1"), refused("192.0.2.2"), tried("192.0.2.2"))
+	eventtest.Require(t, refused("192.0.2.1"), tried("192.0.2.1"), refused("192.0.2.2"), tried("192.0.2.2"))
 	send("192.0.2.1")
 	send("192.0.2.3")
 	send("192.0.2.3")
-	requireEvents(t, refused("192.0.2.3"), tried("192.0.2.3"))
+	eventtest.Require(t, refused("192.0.2.3"), tried("192.0.2.3"))
 }
 
 // TestEventOfTheAdaptiveLimit: when its state changes, and not for each refusal.
@@ -128,7 +67,7 @@ func TestEventOfTheAdaptiveLimit(t *testing.T) {
 	for range 3 {
 		require.Equal(t, http.StatusServiceUnavailable, send("192.0.2.2").Code)
 	}
-	requireEvents(t, "edge_adaptive_state map[from:normal limit:1 name:told p95_ms:0 to:shedding]")
+	eventtest.Require(t, "edge_adaptive_state map[from:normal limit:1 name:told p95_ms:0 to:shedding]")
 	let <- struct{}{}
 	done.Wait()
 }
@@ -139,9 +78,9 @@ func TestEventsOfTheCluster(t *testing.T) {
 	loadHandlers(t, `{"handler": "edge_limit", "zones": [{"name": "told", "rate": "1/h", "cluster": true}]}`, probeAll+clusterApp(server.Addr(), "local"))
 	server.Start()
 	// That it was not there may have shown before there was anybody to tell.
-	awaitEvent(t, "edge_limit_cluster map[connected:true]")
+	eventtest.Await(t, "edge_limit_cluster map[connected:true]")
 	server.Kill()
-	requireEvents(t, "edge_limit_cluster map[connected:false]")
+	eventtest.Require(t, "edge_limit_cluster map[connected:false]")
 	server.Start()
-	requireEvents(t, "edge_limit_cluster map[connected:true]")
+	eventtest.Require(t, "edge_limit_cluster map[connected:true]")
 }
