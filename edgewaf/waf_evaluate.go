@@ -51,16 +51,29 @@ func (i *inspection) byEngine() {
 	_ = session.Close()
 	session = engine.Begin(i.seen, slices.Concat(i.off, i.shadows))
 	i.session = session
-	if v = session.Request(); v.Blocked {
+	i.enforce(session.Request())
+}
+
+// enforce decides by an evaluation whose findings are told of already.
+func (i *inspection) enforce(v crs.Verdict) {
+	switch {
+	case v.Err != nil:
+		i.failed(v.Err)
+	case v.Blocked:
 		i.block(strconv.Itoa(v.Rule), statusOf(v), false)
 	}
+}
+
+// failed decides about a request that could not be evaluated.
+func (i *inspection) failed(err error) {
+	i.f.logger.Error("the rules could not be evaluated", zap.String("request_id", i.id), zap.Error(err))
+	i.fail("engine", http.StatusInternalServerError, outcomeFailed)
 }
 
 // verdict does what a verdict of the engine says.
 func (i *inspection) verdict(v crs.Verdict, shadow bool) {
 	if v.Err != nil {
-		i.f.logger.Error("the rules could not be evaluated", zap.String("request_id", i.id), zap.Error(v.Err))
-		i.fail("engine", http.StatusInternalServerError, outcomeFailed)
+		i.failed(v.Err)
 		return
 	}
 	if !i.dry {

@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -245,11 +244,11 @@ func (w *wafWriter) byEngine(response *crs.Response) {
 	i.verdict(v, true)
 	again := i.f.engine.Value().Begin(i.seen, slices.Concat(i.off, i.shadows))
 	defer again.Close()
-	if v := again.Request(); v.Blocked {
-		return // which the request was not, with those rules
-	}
-	if v := again.Response(response); v.Blocked {
-		i.block(strconv.Itoa(v.Rule), 0, false)
+	switch v := again.Request(); {
+	case v.Err != nil:
+		i.failed(v.Err)
+	case !v.Blocked: // which the request was not, with those rules
+		i.enforce(again.Response(response))
 	}
 }
 

@@ -246,3 +246,13 @@ func TestShadowOfResponses(t *testing.T) {
 	require.Equal(t, leak, g.do(browse("GET", "/", "")).Body.String())
 	require.Equal(t, actShadow, g.state.latest(1, nil)[0].Action)
 }
+
+// TestStatusBesideShadow: rules in shadow mode do not take the status from one that acts.
+func TestStatusBesideShadow(t *testing.T) {
+	conf := file(t, "own.conf", []byte("SecRule RESPONSE_BODY \"@contains forbidden\" \"id:1001,phase:4,deny,status:451\"\n"))
+	g := newWafRig(t, `"response": {}, "crs": {"include": ["`+conf+`"]}, "rules": [{"action": "shadow", "tags": ["attack-disclosure"]}]`)
+	g.origin = answer("text/html", "<p>forbidden</p>")
+	w := g.do(browse("GET", "/", ""))
+	require.Equal(t, http.StatusUnavailableForLegalReasons, w.Code)
+	require.Contains(t, w.Body.String(), `"rule_id":"1001"`)
+}

@@ -1,6 +1,7 @@
 package edgewaf
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/caddyedge/caddy-edge/edgewaf/crs"
 )
 
 const bad = "/search?q=1%27+union+select+password+from+users--+-"
@@ -367,4 +370,16 @@ func TestSample(t *testing.T) {
 		}
 	}
 	require.InDelta(t, 200, blocked, 80) // 8 standard deviations
+}
+
+// TestSecondEvaluationFails: what rules in shadow mode would do is decided by a second
+// evaluation, and where that fails the request does not pass.
+func TestSecondEvaluationFails(t *testing.T) {
+	g := newWafRig(t, "")
+	i, err := g.newInspection(nil, browse("GET", "/", ""), levelEnforce)
+	require.NoError(t, err)
+	i.enforce(crs.Verdict{Err: errors.New("broken")})
+	require.True(t, i.blocked)
+	require.Equal(t, "engine", i.event.Rule)
+	require.Equal(t, http.StatusInternalServerError, i.event.Status)
 }
