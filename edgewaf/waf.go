@@ -152,6 +152,7 @@ func (f *Firewall) Cleanup() error {
 func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	level := f.effective()
 	if level == levelOff || !f.sampled() || f.purgers.purges(r, clientAddr(r)) {
+		show(r, nil)
 		return next.ServeHTTP(w, r)
 	}
 	i, err := f.newInspection(w, r, level)
@@ -159,6 +160,7 @@ func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 		return err
 	}
 	if i.skip {
+		show(r, nil)
 		f.state.outcome(outcomeSkipped)
 		return next.ServeHTTP(w, r)
 	}

@@ -100,9 +100,7 @@ func (f *Firewall) newInspection(w http.ResponseWriter, r *http.Request, l level
 		}
 	}
 	i.id = requestID(r)
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Map(i.placeholder)
-	}
+	show(r, i)
 	return i, nil
 }
 

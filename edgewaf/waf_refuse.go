@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -41,27 +40,4 @@ func (i *inspection) answer(w http.ResponseWriter, body bool) error {
 		_, _ = w.Write([]byte(text)) //nolint:gosec // it is JSON, and says so
 	}
 	return nil
-}
-
-// placeholder resolves {http.edge_waf.*}. They are empty as long as no rule has found
-// anything.
-func (i *inspection) placeholder(key string) (any, bool) {
-	name, ok := strings.CutPrefix(key, "http.edge_waf.")
-	if !ok {
-		return nil, false
-	}
-	e := &i.event
-	switch name {
-	case "rule_id":
-		return e.Rule, true
-	case "action":
-		return e.Action, true
-	case "phase":
-		return e.Phase, true
-	case "score":
-		return e.Score, true
-	case "request_id":
-		return i.id, true
-	}
-	return nil, false
 }

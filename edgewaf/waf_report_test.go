@@ -68,6 +68,32 @@ func TestPlaceholders(t *testing.T) {
 	}
 }
 
+// TestPlaceholdersOfRequestsNotLookedAt: they are empty, but not unknown.
+func TestPlaceholdersOfRequestsNotLookedAt(t *testing.T) {
+	for _, options := range []string{
+		`"mode": "off"`, `"sample": 1e-300`, `"rules": [{"action": "skip", "all": true, "match": [{"path": ["/*"]}]}]`,
+	} {
+		g := newWafRig(t, options)
+		require.Equal(t, http.StatusOK, g.do(browse("GET", bad, "")).Code)
+		id, _ := g.repl.GetString("http.request.uuid")
+		require.Equal(t, "- "+id, g.repl.ReplaceKnown("{http.edge_waf.rule_id}-{http.edge_waf.phase} {http.edge_waf.request_id}", ""), options)
+	}
+}
+
+// TestPlaceholdersOfTwoFirewalls: the one that has found something is the one they tell of.
+func TestPlaceholdersOfTwoFirewalls(t *testing.T) {
+	for _, modes := range [][2]string{{"off", "enforce"}, {"shadow", "off"}, {"shadow", "enforce"}} {
+		first, second := newWafRig(t, `"mode": "`+modes[0]+`", "crs": {"off": true}`), newWafRig(t, `"mode": "`+modes[1]+`", "basic": "off"`)
+		first.origin = func(w http.ResponseWriter, r *http.Request) error {
+			return second.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
+		}
+		first.do(browse("GET", bad, "", "X-Api: ${jndi:ldap://a/b}"))
+		rule, _ := first.repl.GetString("http.edge_waf.rule_id")
+		require.NotEmpty(t, rule, modes)
+		require.Equal(t, modes[0] == "shadow", !strings.HasPrefix(rule, "9"), rule)
+	}
+}
+
 // TestLogOfDecisions: what is told, and that no secret is.
 func TestLogOfDecisions(t *testing.T) {
 	g := newWafRig(t, `"basic": "off"`)
