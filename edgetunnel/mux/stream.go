@@ -1,0 +1,293 @@
+package mux
+
+import (
+	"encoding/binary"
+	"io"
+	"math"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// Stream is one of the streams of a session. It is a net.Conn of which each direction ends
+// alone; at most one goroutine may read and one may write at a time. Close must be called.
+type Stream struct {
+	session *Session
+	id      uint32
+
+	// Of the direction to the peer; the session's lock guards it.
+	credit   int // how many bytes the peer takes
+	sendErr  error
+	waits    bool // for room in the writer
+	writable chan struct{}
+	writeBy  deadline
+
+	mu       sync.Mutex // guards the direction from the peer; it may be held when the session's is taken
+	queue    queue
+	recvErr  error // io.EOF: the peer has ended it
+	left     bool  // closed on this side
+	window   int   // how many bytes the peer may have under way
+	granted  int   // of the session's memory
+	allowed  int   // how many bytes the peer may still send
+	consumed int   // bytes that were read since the window was renewed
+	read     int   // since the last sweep
+	renewed  time.Duration
+	readable chan struct{}
+	readBy   deadline
+}
+
+func newStream(s *Session) *Stream {
+	w := s.config.Window
+	return &Stream{
+		session: s, credit: w, window: w, granted: w, allowed: w, renewed: s.now(),
+		writable: make(chan struct{}, 1), readable: make(chan struct{}, 1),
+	}
+}
+
+// Read implements io.Reader. It returns io.EOF when the peer has ended its direction, a
+// ResetError when it has reset the stream, os.ErrDeadlineExceeded, or what ended the
+// session.
+func (st *Stream) Read(p []byte) (int, error) {
+	for {
+		st.mu.Lock()
+		if st.readBy.passed() {
+			st.mu.Unlock()
+			return 0, os.ErrDeadlineExceeded
+		}
+		if st.queue.size > 0 {
+			n := st.queue.read(p)
+			more := st.consume(n)
+			st.mu.Unlock()
+			if more > 0 {
+				st.allow(more)
+			}
+			return n, nil
+		}
+		err := st.recvErr
+		st.mu.Unlock()
+		if err != nil {
+			return 0, err
+		}
+		<-st.readable
+	}
+}
+
+// consume notes that n bytes were read, and returns how many more the peer is to be
+// allowed. The lock is held.
+func (st *Stream) consume(n int) (more int) {
+	st.consumed += n
+	st.read += n
+	if st.recvErr != nil || st.consumed < st.window/2 {
+		return 0
+	}
+	s := st.session
+	now := s.now()
+	quick := now-st.renewed < 2*s.RTT()
+	st.renewed, st.consumed = now, 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if quick {
+		// The reader would wait for the peer. It gets no more than a part of what is left.
+		const part = 8
+		st.window += max(min(st.window, s.config.MaxWindow-st.window, int(min((s.config.Memory-s.granted)/part, math.MaxInt32))), 0)
+	}
+	// What the window was made smaller by is not allowed again.
+	more = max(st.window-st.queue.size-st.allowed, 0)
+	st.allowed += more
+	granted := max(st.window, st.queue.size+st.allowed)
+	s.granted += int64(granted - st.granted)
+	st.granted = granted
+	return more
+}
+
+// shrink halves the window of a reader that has read less since the last call.
+func (st *Stream) shrink() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.read < st.window/2 {
+		st.window = max(st.window/2, st.session.config.Window)
+	}
+	st.read = 0
+}
+
+// allow lets the peer send more.
+func (st *Stream) allow(more int) {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], uint32(more))
+	s := st.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && s.streams[st.id] == st {
+		s.writer.append(header{kindWindow, len(b), st.id}, b[:])
+	}
+}
+
+// receive takes bytes of the peer's.
+func (st *Stream) receive(p []byte, end bool) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.recvErr != nil {
+		if st.recvErr == io.EOF { //nolint:errorlint // set as such
+			return protocolError("bytes after the end of a stream")
+		}
+		return nil // it was reset or closed
+	}
+	if len(p) > st.allowed {
+		return protocolError("more bytes than were allowed")
+	}
+	st.allowed -= len(p)
+	st.queue.write(p)
+	if end {
+		st.recvErr = io.EOF
+	}
+	notify(st.readable)
+	return nil
+}
+
+// Write implements io.Writer. It waits while the peer takes no more, and returns as Read.
+func (st *Stream) Write(p []byte) (written int, err error) {
+	s := st.session
+	for written < len(p) {
+		s.mu.Lock()
+		switch {
+		case st.sendErr != nil:
+			err = st.sendErr
+		case st.writeBy.passed():
+			err = os.ErrDeadlineExceeded
+		}
+		if err != nil {
+			s.mu.Unlock()
+			return written, err
+		}
+		n := min(len(p)-written, maxPayload, st.credit)
+		room := !s.writer.full()
+		if n > 0 && room {
+			s.writer.append(header{kindData, n, st.id}, p[written:written+n])
+			st.credit -= n
+			written += n
+			s.mu.Unlock()
+			continue
+		}
+		if n > 0 && !st.waits {
+			st.waits = true
+			s.writer.waiting = append(s.writer.waiting, st)
+		}
+		s.mu.Unlock()
+		<-st.writable
+	}
+	return written, nil
+}
+
+// mayWrite takes what the peer allows.
+func (st *Stream) mayWrite(more uint32) error {
+	st.session.mu.Lock()
+	defer st.session.mu.Unlock()
+	if more > math.MaxInt32 || st.credit > math.MaxInt32-int(more) {
+		return protocolError("a window beyond all bounds")
+	}
+	st.credit += int(more)
+	notify(st.writable)
+	return nil
+}
+
+// CloseWrite ends the direction to the peer.
+func (st *Stream) CloseWrite() error {
+	s := st.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.sendErr != nil {
+		return st.sendErr
+	}
+	st.sendErr = ErrClosed
+	notify(st.writable)
+	s.writer.append(header{kindEnd, 0, st.id}, nil)
+	return nil
+}
+
+// Close closes the stream. If one of its directions has not ended, the peer is told to
+// stop.
+func (st *Stream) Close() error {
+	st.CloseWithCode(CodeCanceled)
+	return nil
+}
+
+// CloseWithCode is Close with a reason for the peer.
+func (st *Stream) CloseWithCode(code Code) {
+	s := st.session
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.left {
+		return
+	}
+	st.left = true
+	received := st.recvErr != nil
+	st.recvErr = ErrClosed
+	st.queue.clear()
+	st.readBy.stop()
+	notify(st.readable)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.writeBy.stop()
+	if s.err == nil && (!received || st.sendErr == nil) {
+		s.writer.append(header{kindReset, 1, st.id}, []byte{byte(code)})
+	}
+	if st.sendErr == nil {
+		st.sendErr = ErrClosed
+	}
+	notify(st.writable)
+	if s.streams[st.id] == st {
+		delete(s.streams, st.id)
+	}
+	s.open--
+	s.granted -= int64(st.granted)
+}
+
+// reset ends both directions since the peer says so, or the session has ended. What the
+// peer has sent before it ended its own can still be read.
+func (st *Stream) reset(err error) {
+	st.session.mu.Lock()
+	if st.sendErr == nil || st.sendErr == ErrClosed { //nolint:errorlint // set as such
+		st.sendErr = err
+	}
+	notify(st.writable)
+	st.session.mu.Unlock()
+	st.mu.Lock()
+	if st.recvErr == nil {
+		st.recvErr = err
+		st.queue.clear()
+		notify(st.readable)
+	}
+	st.mu.Unlock()
+}
+
+// LocalAddr implements net.Conn.
+func (st *Stream) LocalAddr() net.Addr { return st.session.conn.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (st *Stream) RemoteAddr() net.Addr { return st.session.conn.RemoteAddr() }
+
+// SetDeadline implements net.Conn.
+func (st *Stream) SetDeadline(t time.Time) error {
+	_ = st.SetReadDeadline(t) // neither fails
+	return st.SetWriteDeadline(t)
+}
+
+// SetReadDeadline implements net.Conn.
+func (st *Stream) SetReadDeadline(t time.Time) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.readBy.set(t, st.readable)
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn.
+func (st *Stream) SetWriteDeadline(t time.Time) error {
+	st.session.mu.Lock()
+	defer st.session.mu.Unlock()
+	st.writeBy.set(t, st.writable)
+	return nil
+}
+
+var _ net.Conn = (*Stream)(nil)
