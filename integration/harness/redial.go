@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync/atomic"
 	"syscall"
 )
@@ -44,7 +45,9 @@ func (t redialing) RoundTrip(req *http.Request) (*http.Response, error) {
 			again.Body = body
 		}
 		resp, err := t.transport.RoundTrip(again)
-		dropped := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+		dropped := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) ||
+			// Before the request was written; net/http has no name for it.
+			err != nil && strings.Contains(err.Error(), "server closed idle connection")
 		spent := req.Body != nil && req.Body != http.NoBody && req.GetBody == nil
 		if !dropped || spent || begun.Load() || attempt == redials || !t.loaded.Load() || req.Context().Err() != nil {
 			return resp, err
