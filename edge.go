@@ -14,5 +14,6 @@ import (
 	_ "github.com/caddyedge/caddy-edge/edgebreaker"
 	_ "github.com/caddyedge/caddy-edge/edgecache"
 	_ "github.com/caddyedge/caddy-edge/edgelimit"
+	_ "github.com/caddyedge/caddy-edge/edgetunnel"
 	_ "github.com/caddyedge/caddy-edge/edgewaf"
 )

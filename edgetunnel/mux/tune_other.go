@@ -1,0 +1,7 @@
+//go:build !linux
+
+package mux
+
+import "syscall"
+
+func limitUnsent(syscall.RawConn) {}

@@ -1,0 +1,108 @@
+package edgetunnel
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddyedge/caddy-edge/edgetunnel/hub"
+	"github.com/caddyedge/caddy-edge/edgetunnel/wire"
+	"github.com/caddyedge/caddy-edge/internal/edgeapp"
+	"github.com/caddyedge/caddy-edge/internal/poolref"
+	"github.com/caddyedge/caddy-edge/internal/upstreamhint"
+)
+
+func init() {
+	upstreamhint.Register(wire.Network, hint)
+}
+
+// registryKey is the one key of registries.
+const registryKey = "tunnels"
+
+// registries holds the one registry of the process for as long as a config uses it.
+var registries = poolref.New[*registry]()
+
+// registry holds the agents of all sites, over every config.
+type registry struct {
+	hub      *hub.Hub
+	attempts *attempts
+	handlers sync.Map     // *Handler of the configs that have started
+	drain    atomic.Int64 // the time that the last handler gives to requests under way
+}
+
+func takeRegistry() (*poolref.Ref[*registry], error) {
+	return registries.Take(registryKey, func() (*registry, error) {
+		return &registry{hub: hub.New(hooks()), attempts: newAttempts()}, nil
+	})
+}
+
+// Destruct implements caddy.Destructor: nobody lets agents in any more. Requests under
+// way go on for a while.
+func (r *registry) Destruct() error {
+	deadline := time.Duration(r.drain.Load())
+	if deadline == 0 {
+		deadline = defaultDrain
+	}
+	if caddy.Exiting() {
+		r.hub.Close(deadline)
+	} else {
+		go r.hub.Close(deadline)
+	}
+	return nil
+}
+
+// check closes the sessions that the config of app, the only one that runs, would not let
+// in.
+func (r *registry) check(app *edgeapp.App) {
+	r.hub.Check(func(id hub.Identity) bool {
+		ok := false
+		r.handlers.Range(func(key, _ any) bool {
+			h := key.(*Handler)
+			if h.app != app || h.Name != id.Handler {
+				return true
+			}
+			t := h.token(id.Token)
+			ok = t != nil && t.hash == id.Hash && slices.Equal(t.Backends, id.Allowed)
+			return !ok
+		})
+		return ok
+	})
+}
+
+// peekHub returns the agents of the process, nil if there can't be any.
+func peekHub() *hub.Hub {
+	if r, ok := registries.Peek(registryKey); ok {
+		return r.hub
+	}
+	return nil
+}
+
+// nobody is the agent of an upstream that stands for none. No agent can have that name.
+const nobody = "-"
+
+// dialOf is how a route is called in the configuration of a proxy.
+func dialOf(address string) string { return wire.Network + "/" + address }
+
+// hint tells a policy of a route.
+func hint(dial string) upstreamhint.Hint {
+	address := strings.TrimPrefix(dial, wire.Network+"/")
+	if strings.HasPrefix(address, nobody+".") {
+		return upstreamhint.Hint{Absent: true}
+	}
+	h := peekHub()
+	if h == nil {
+		return upstreamhint.Hint{}
+	}
+	route := h.Route(address)
+	if route == nil {
+		return upstreamhint.Hint{}
+	}
+	b := route.Backend
+	return upstreamhint.Hint{Weight: b.Weight, Load: max(b.Load-int(b.Active.Load()), 0)}
+}
+
+var _ caddy.Destructor = (*registry)(nil)
