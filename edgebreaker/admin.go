@@ -1,6 +1,7 @@
 package edgebreaker
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
 	"github.com/caddyedge/caddy-edge/internal/api"
 	"github.com/caddyedge/caddy-edge/internal/edgeapp"
+	"github.com/caddyedge/caddy-edge/internal/upstreamhint"
 )
 
 func init() {
@@ -85,7 +87,7 @@ func newBackendReply(b *breaker.Backend, now time.Time) backendReply {
 				case s.State == breaker.Open:
 					share = 0
 				}
-				reply.Proxies = append(reply.Proxies, proxyReply{edgeapp.PlaceOf(p.proxy), p.Method, m.weight, share, !m.down(), reinstated})
+				reply.Proxies = append(reply.Proxies, proxyReply{edgeapp.PlaceOf(p.proxy), p.Method, cmp.Or(upstreamhint.Of(m.dial).Weight, m.weight), share, !m.down(), reinstated})
 			}
 		}
 		return true

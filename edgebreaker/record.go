@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
 	"github.com/caddyedge/caddy-edge/internal/reqinfo"
+	"github.com/caddyedge/caddy-edge/internal/upstreamhint"
 )
 
 // anchorKey is the anchor's place among the request's variables.
@@ -355,6 +356,8 @@ func (rec *record) conclude(now time.Time, err error, panicked, last bool) {
 // failed ends an attempt that brought no header.
 func (rec *record) failed(now time.Time, t *try, err, expired error, last bool) {
 	switch {
+	case upstreamhint.Passed(rec.base):
+		t.failure = failureNone // nobody had got the request
 	case rec.late: // whoever left since
 		t.failure = failureTimeout
 	case rec.clientFault() || rec.excused(expired):

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyedge/caddy-edge/edgebreaker/balance"
 	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
+	"github.com/caddyedge/caddy-edge/internal/upstreamhint"
 )
 
 // option is a backend that may be asked.
@@ -23,6 +24,8 @@ type option struct {
 	address  string
 	pinned   string // what is dialled instead of the upstream's address
 	restored bool   // open, but used since too many are out
+	weight   int    // that the source of upstreams knows; 0: none
+	load     int    // requests that others have sent it, as far as the source knows
 }
 
 // selection is one choice among the upstreams of a proxy.
@@ -139,6 +142,13 @@ func (s *selection) collect(ctx context.Context, pool reverseproxy.UpstreamPool,
 			continue
 		}
 		o := option{upstream: u, member: m, address: m.address}
+		if s.policy.dynamic {
+			hint := upstreamhint.Of(u.Dial)
+			if hint.Absent && s.rec != nil {
+				continue // the handler refuses
+			}
+			o.weight, o.load = min(hint.Weight, mostWeight), hint.Load
+		}
 		if m.expands {
 			o.address = expand(m.dial, s.repl)
 		}
@@ -219,7 +229,10 @@ func (s *selection) consider(o option, now time.Time) {
 }
 
 func (s *selection) add(o option, share float64, now time.Time) {
-	c := balance.Candidate{Weight: o.member.weight, Share: share, Active: max(o.backend.Active(), o.upstream.NumRequests()), Turn: &o.member.turn}
+	c := balance.Candidate{
+		Weight: cmp.Or(o.weight, o.member.weight), Share: share,
+		Active: max(o.backend.Active(), o.upstream.NumRequests()) + o.load, Turn: &o.member.turn,
+	}
 	if s.policy.p2c {
 		c.Latency = o.backend.Latency(now)
 	}

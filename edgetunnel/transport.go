@@ -136,14 +136,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	route := t.registry.Value().hub.Route(info.Address)
 	if route == nil {
 		closeBody(r)
-		upstreamhint.Pass(r)
+		upstreamhint.Pass(r.Context())
 		return nil, dialError{hub.NotTakenError{Status: wire.Draining}}
 	}
 	resp, err := route.RoundTrip(t.prepare(r), clientOf(r), hub.Timeouts{Accept: time.Duration(t.AcceptTimeout), Header: time.Duration(t.ResponseHeaderTimeout)})
 	var notTaken hub.NotTakenError
 	if errors.As(err, &notTaken) {
 		if notTaken.Status == wire.Draining || notTaken.Status == wire.Overloaded {
-			upstreamhint.Pass(r)
+			upstreamhint.Pass(r.Context())
 		}
 		return nil, dialError{notTaken}
 	}

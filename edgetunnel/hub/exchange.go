@@ -34,9 +34,9 @@ const mostHead = 1 << 20
 // returns a NotTakenError when nobody has got it. Of a request with a body nothing has
 // been read then.
 func (to *Route) RoundTrip(r *http.Request, client netip.AddrPort, t Timeouts) (*http.Response, error) {
-	a, b, name := to.Agent, to.Backend, to.Backend.Name
-	a.began(b)
-	x := exchange{agent: a, backend: b, request: r, client: client, framing: framingOf(r)}
+	a := to.Agent
+	a.began(to.Backend)
+	x := exchange{to: to, request: r, client: client, framing: framingOf(r)}
 	resp, err := x.run(t)
 	if ctx := r.Context(); err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -44,7 +44,7 @@ func (to *Route) RoundTrip(r *http.Request, client netip.AddrPort, t Timeouts) (
 	if err != nil {
 		x.finish()
 	}
-	a.count(name, resp, err)
+	a.count(to.Backend.Name, resp, err)
 	return resp, err
 }
 
@@ -74,8 +74,7 @@ func closeBody(r *http.Request) {
 
 // exchange is a request and its response on a stream.
 type exchange struct {
-	agent   *Agent
-	backend Backend
+	to      *Route
 	request *http.Request
 	client  netip.AddrPort
 	framing framing
@@ -93,7 +92,7 @@ var heads = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }
 
 // open sends the head.
 func (x *exchange) open() error {
-	p := wire.Preface{Backend: x.backend.Name, Client: x.client}
+	p := wire.Preface{Backend: x.to.Backend.Name, Client: x.client}
 	buf := heads.Get().(*[]byte)
 	defer heads.Put(buf)
 	head, err := appendHead((*buf)[:0], p, x.request, x.framing)
@@ -102,7 +101,7 @@ func (x *exchange) open() error {
 	}
 	*buf = head[:0]
 	first := min(len(head), mux.MostFirst)
-	if x.stream, err = x.agent.open(head[:first]); err != nil {
+	if x.stream, err = x.to.Agent.open(head[:first]); err != nil {
 		return err
 	}
 	x.stop = context.AfterFunc(x.request.Context(), func() { x.stream.CloseWithCode(mux.CodeCanceled) })
@@ -113,9 +112,16 @@ func (x *exchange) open() error {
 }
 
 func (x *exchange) run(t Timeouts) (*http.Response, error) {
+	trace := httptrace.ContextClientTrace(x.request.Context())
+	if trace != nil && trace.ConnectStart != nil {
+		trace.ConnectStart(wire.Network, x.to.Address)
+	}
 	err := x.open()
 	if err == nil {
 		err = x.status(t.Accept)
+	}
+	if trace != nil && trace.ConnectDone != nil {
+		trace.ConnectDone(wire.Network, x.to.Address, err)
 	}
 	if err != nil {
 		closeBody(x.request)
@@ -257,7 +263,7 @@ func (x *exchange) finish() {
 		if x.stream != nil {
 			_ = x.stream.Close() // never fails
 		}
-		x.agent.ended(x.backend)
+		x.to.Agent.ended(x.to.Backend)
 	})
 }
 

@@ -3,7 +3,7 @@
 package upstreamhint
 
 import (
-	"net/http"
+	"context"
 	"strings"
 	"sync"
 
@@ -53,11 +53,11 @@ const passedKey = "edge.upstream.passed"
 
 // Pass notes that the attempt under way ended before anybody had got the request, for a
 // reason that is none of the upstream's failures. Transports call it.
-func Pass(r *http.Request) { caddyhttp.SetVar(r.Context(), passedKey, true) }
+func Pass(ctx context.Context) { caddyhttp.SetVar(ctx, passedKey, true) }
 
 // Passed reports whether the attempt before was passed, and forgets it.
-func Passed(r *http.Request) bool {
-	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+func Passed(ctx context.Context) bool {
+	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if vars[passedKey] == nil {
 		return false
 	}
