@@ -230,20 +230,21 @@ func (h *Handler) accept(w http.ResponseWriter, id hub.Identity) error {
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("%s: taking the connection over: %w", directive, err))
 	}
-	if err := errors.Join(rw.Flush(), conn.SetDeadline(time.Time{})); err != nil {
-		_ = conn.Close() // the agent is gone
-		return nil
-	}
 	mux.Tune(conn)
-	_, err = h.registry.Value().hub.Attach(id, h.MaxAgents, func(config mux.Config) *mux.Session { return session(conn, rw, config) }, h.config(id.Lane))
-	if err != nil {
+	connect := func(config mux.Config) *mux.Session { return session(conn, rw, config) }
+	if _, err := h.registry.Value().hub.Attach(id, h.MaxAgents, connect, h.config(id.Lane)); err != nil {
 		_ = conn.Close() // the agent sees why when it asks again
 		h.logger.Warn("an agent was refused", zap.String("why", err.Error()), zap.String("agent", id.Name), zap.String("token", id.Token))
 	}
 	return nil
 }
 
+// session tells the agent that it is let in, which nothing holds up: the connection has
+// nothing to send yet.
 func session(conn net.Conn, rw *bufio.ReadWriter, config mux.Config) *mux.Session {
+	_ = conn.SetDeadline(time.Now().Add(time.Second)) // what breaks, the session finds out
+	_ = rw.Flush()
+	_ = conn.SetDeadline(time.Time{})
 	return mux.New(conn, rw.Reader, config)
 }
 

@@ -33,7 +33,7 @@ func (a *attempts) fail(client netip.Addr, now time.Time) (tooMany bool) {
 	if until.Before(now) {
 		until = now
 	}
-	if until.Sub(now) >= mostFailures*forgiven {
+	if until.Sub(now) > (mostFailures-1)*forgiven {
 		return true
 	}
 	if len(a.until) >= mostAddresses {

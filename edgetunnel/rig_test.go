@@ -139,9 +139,14 @@ func (e *edge) await(path string, status int) string {
 // connect starts an agent for the edge, which serves the backend app by that handler.
 func (e *edge) connect(name string, backend http.Handler, more ...func(*agent.Forward)) *agent.Agent {
 	e.t.Helper()
+	return e.connectTo(name, serve(e.t, backend), more...)
+}
+
+// serve runs a backend and returns its URL.
+func serve(t testing.TB, backend http.Handler) string {
 	server := httptest.NewServer(backend)
-	e.t.Cleanup(server.Close)
-	return e.connectTo(name, server.URL, more...)
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 func (e *edge) connectTo(name, to string, more ...func(*agent.Forward)) *agent.Agent {

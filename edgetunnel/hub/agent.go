@@ -226,6 +226,17 @@ func (a *Agent) Lanes() int {
 	return len(a.lanes)
 }
 
+// Streams tells how many requests there are on each connection beside the first, and on
+// that.
+func (a *Agent) Streams() (lanes []int, first int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.lanes {
+		lanes = append(lanes, l.Streams())
+	}
+	return lanes, a.main.Streams()
+}
+
 // Bytes tells how many bytes were received from the agent and sent to it over the
 // connections that there are.
 func (a *Agent) Bytes() (in, out uint64) {
