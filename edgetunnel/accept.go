@@ -239,12 +239,9 @@ func (h *Handler) accept(w http.ResponseWriter, id hub.Identity) error {
 	return nil
 }
 
-// session tells the agent that it is let in, which nothing holds up: the connection has
-// nothing to send yet.
+// session runs a session over a connection. The response went out with the hijack.
 func session(conn net.Conn, rw *bufio.ReadWriter, config mux.Config) *mux.Session {
-	_ = conn.SetDeadline(time.Now().Add(time.Second)) // what breaks, the session finds out
-	_ = rw.Flush()
-	_ = conn.SetDeadline(time.Time{})
+	_ = conn.SetDeadline(time.Time{}) // what breaks, the session finds out
 	return mux.New(conn, rw.Reader, config)
 }
 

@@ -72,6 +72,7 @@ func (e *edge) session(config mux.Config, fields ...string) *mux.Session {
 	require.NoError(e.t, conn.SetDeadline(time.Time{}))
 	s := mux.New(conn, in, config)
 	e.t.Cleanup(func() { _ = s.Close() })
+	<-s.Ready()
 	return s
 }
 

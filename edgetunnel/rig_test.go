@@ -97,6 +97,12 @@ func (e *edge) load() {
 	require.NoError(e.t, reloadtest.Load(e.t, adapt(e.t, e.caddyfile())))
 }
 
+// load makes a Caddyfile the running config.
+func load(t testing.TB, caddyfile string) error {
+	t.Helper()
+	return reloadtest.Load(t, adapt(t, caddyfile))
+}
+
 func (e *edge) url() string { return "http://127.0.0.1:" + e.port }
 
 // client makes connections of its own.

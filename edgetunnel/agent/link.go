@@ -145,6 +145,13 @@ const laneInterval = time.Second
 
 // lane keeps one more connection as long as the session lasts.
 func (l *link) lane(ctx context.Context, main *mux.Session) {
+	select {
+	case <-main.Ready(): // before, the edge may not know the session
+	case <-main.Done():
+		return
+	case <-ctx.Done():
+		return
+	}
 	var b backoff
 	for ctx.Err() == nil {
 		s, err := l.connect(ctx, true)

@@ -20,6 +20,8 @@ type Session struct {
 	conn   net.Conn
 	start  time.Time
 	done   chan struct{}
+	ready  chan struct{} // closed by the first answer to a ping
+	once   sync.Once
 
 	lastRead atomic.Int64 // when bytes came last, from start
 	rtt      atomic.Int64 // of the last ping
@@ -38,7 +40,7 @@ type Session struct {
 // conn before are in buffered, which may be nil.
 func New(conn net.Conn, buffered *bufio.Reader, config Config) *Session {
 	s := &Session{
-		config: config.withDefaults(), conn: conn, start: time.Now(), done: make(chan struct{}),
+		config: config.withDefaults(), conn: conn, start: time.Now(), done: make(chan struct{}), ready: make(chan struct{}),
 		streams: make(map[uint32]*Stream),
 	}
 	s.writer.init()
@@ -50,6 +52,9 @@ func New(conn net.Conn, buffered *bufio.Reader, config Config) *Session {
 
 // Done is closed when the session has ended.
 func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Ready is closed when the peer has shown that it runs the session, too.
+func (s *Session) Ready() <-chan struct{} { return s.ready }
 
 // Err tells why the session has ended: ErrClosed when this side has closed it. It is nil
 // while it runs.
@@ -229,6 +234,7 @@ func (s *Session) ponged(token []byte) {
 		return // it is none of ours
 	}
 	s.rtt.Store(int64(took))
+	s.once.Do(func() { close(s.ready) })
 }
 
 // counted notes that bytes came.
