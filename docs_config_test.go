@@ -49,6 +49,7 @@ var documentedConfigs = map[string]struct {
 	"docs/edge_adaptive.md": {handler("edge_adaptive"), 4, 1},
 	"docs/edge_breaker.md":  {handlersWith("edge_breaker"), 2, 3},
 	"docs/global.md":        {edgeOf, 2, 0},
+	"docs/tunnel.md":        {nil, 0, 3},
 }
 
 // variable finds the environment variables in a Caddyfile.
@@ -68,7 +69,7 @@ func TestDocumentedConfigs(t *testing.T) {
 				}
 				text := strings.NewReplacer(append(accessFiles(t), "/etc/caddy/limits.yaml", rules)...).Replace(block.code)
 				for _, m := range variable.FindAllStringSubmatch(text, -1) {
-					t.Setenv(m[1], "secret")
+					t.Setenv(m[1], "home.secret")
 				}
 				app, err := edgeapp.From(provision(t, file, text))
 				require.NoError(t, err)

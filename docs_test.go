@@ -21,6 +21,7 @@ import (
 	"github.com/caddyedge/caddy-edge/edgebreaker"
 	"github.com/caddyedge/caddy-edge/edgecache"
 	"github.com/caddyedge/caddy-edge/edgelimit"
+	"github.com/caddyedge/caddy-edge/edgetunnel"
 	"github.com/caddyedge/caddy-edge/edgewaf"
 	"github.com/caddyedge/caddy-edge/internal/api"
 	"github.com/caddyedge/caddy-edge/internal/edgeapp"
@@ -96,6 +97,7 @@ func TestSyntaxIsDocumented(t *testing.T) {
 		{"docs/edge_limit.md", "edgelimit", "parseLimit", 26},
 		{"docs/edge_adaptive.md", "edgelimit", "parseAdaptive", 19},
 		{"docs/edge_breaker.md", "edgebreaker", "parseBreaker", 21},
+		{"docs/tunnel.md", "edgetunnel", "parseTunnel", 9},
 		{"docs/global.md", "caddyfile", "parseEdge", 13},
 	} {
 		t.Run(p.page, func(t *testing.T) {
@@ -165,6 +167,10 @@ func TestFieldsAreDocumented(t *testing.T) {
 		{"docs/edge_adaptive.md", reflect.TypeFor[edgelimit.Adaptive](), 20},
 		{"docs/edge_breaker.md", reflect.TypeFor[edgebreaker.Handler](), 30},
 		{"docs/edge_breaker.md", reflect.TypeFor[edgebreaker.Policy](), 5},
+		{"docs/tunnel.md", reflect.TypeFor[edgetunnel.Handler](), 13},
+		{"docs/tunnel.md", reflect.TypeFor[edgetunnel.Upstreams](), 2},
+		{"docs/tunnel.md", reflect.TypeFor[edgetunnel.Transport](), 6},
+		{"docs/tunnel.md", reflect.TypeFor[edgetunnel.AgentApp](), 24},
 		{"docs/global.md", reflect.TypeFor[edgeapp.App](), 13},
 	} {
 		names := jsonNames(p.module)
@@ -222,6 +228,12 @@ const everything = `{
 		lb_policy edge
 	}
 }
+
+:8081 {
+	edge_tunnel {
+		token a 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8 app
+	}
+}
 `
 
 // TestMetricsAreDocumented wants the names of the metrics of a running edge on
@@ -242,6 +254,12 @@ func TestMetricsAreDocumented(t *testing.T) {
 		}
 	}
 	require.Greater(t, len(have), 20)
+	// Those of agents are there when there is one.
+	for _, m := range regexp.MustCompile(`NewDesc\("(caddy_edge_\w+)"`).FindAllStringSubmatch(page(t, "edgetunnel/metrics.go"), -1) {
+		if !slices.Contains(have, m[1]) {
+			have = append(have, m[1])
+		}
+	}
 	var documented []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `(caddy_edge_\\w+)").FindAllStringSubmatch(page(t, "docs/metrics.md"), -1) {
 		documented = append(documented, m[1])

@@ -117,6 +117,11 @@ var examples = map[string]example{
 	"backends.caddyfile": {
 		"example.com", withBackends, slices.Repeat([]step{{"/plain", "", 200, nil}}, 12),
 	},
+	"tunnel.caddyfile": {
+		"app.example.com", func(*testing.T) []string { return nil }, []step{
+			{"/plain", "", 503, map[string][]string{"Retry-After": {"1"}}}, // there is no agent
+		},
+	},
 	"tiered-edge.caddyfile": {
 		"example.com", withShields, []step{
 			{"/fresh", "", 200, cacheStatus("shield; hit", "edge; fwd=uri-miss; stored; ttl=60")},

@@ -25,6 +25,7 @@ var directives = []string{
 	"edge_cache",
 	"edge_guard",
 	"edge_limit",
+	"edge_tunnel {\n token a 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8 app\n}",
 	"edge_waf",
 	"encode gzip",
 	"error /error 404",

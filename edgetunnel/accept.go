@@ -66,6 +66,10 @@ const (
 	reasonLimit       = "limit"
 )
 
+var refusalReasons = []string{
+	reasonRequest, reasonToken, reasonVersion, reasonCertificate, reasonBackend, reasonRevoked, reasonHeld, reasonName, reasonLimit,
+}
+
 // admit checks who asks. What it says to who has no valid token is always the same.
 func (h *Handler) admit(r *http.Request) (id hub.Identity, refused *refusedAgent) {
 	bad := func(reason string, status int, format string, args ...any) (hub.Identity, *refusedAgent) {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddyedge/caddy-edge/edgetunnel/hub"
+	"github.com/caddyedge/caddy-edge/edgetunnel/wire"
 	"github.com/caddyedge/caddy-edge/internal/promreg"
 )
 
@@ -31,7 +32,29 @@ func newMetricSet() *metricSet {
 		absentVec: counter("absent_total", "Requests for which there was no agent."),
 	}
 	m.absent = m.absentVec.WithLabelValues()
+	for _, reason := range refusalReasons {
+		m.refusals.WithLabelValues(reason)
+	}
+	for _, event := range []hub.Reason{eventOfConnection, hub.Lost, hub.Drained, hub.Revoked, hub.Replaced} {
+		m.sessions.WithLabelValues(string(event))
+	}
 	return m
+}
+
+// eventOfConnection counts agents that connect, beside the reasons why they leave.
+const eventOfConnection hub.Reason = "connected"
+
+// name makes the series of a backend, so that they are there before the first request.
+func (m *metricSet) name(backend string) {
+	for _, class := range classes[2:] {
+		m.responses.WithLabelValues(backend, class)
+	}
+	for s := wire.Refused; s.Valid(); s++ {
+		m.notTaken.WithLabelValues(backend, s.String())
+	}
+	for _, reason := range []string{failureCanceled, failureTimeout, failureLost} {
+		m.failures.WithLabelValues(backend, reason)
+	}
 }
 
 type metricSet struct {
@@ -59,16 +82,23 @@ func classOf(status int) string {
 	return "other"
 }
 
+// Kinds of failures.
+const (
+	failureCanceled = "canceled"
+	failureTimeout  = "timeout"
+	failureLost     = "lost"
+)
+
 // failureOf names a failure for the metric.
 func failureOf(err error) string {
 	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, context.Canceled):
-		return "canceled"
+		return failureCanceled
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return "timeout"
+		return failureTimeout
 	default:
-		return "lost"
+		return failureLost
 	}
 }
 
@@ -94,17 +124,18 @@ func (agentCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (agentCollector) Collect(ch chan<- prometheus.Metric) {
-	h := peekHub()
-	if h == nil {
+	r, ok := registries.Peek(registryKey)
+	if !ok {
 		return
 	}
+	h := r.hub
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	total := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
-	serving := make(map[string]int)
+	serving := r.named()
 	for _, a := range h.All() {
 		gauge(describeRTT, a.RTT().Seconds(), a.Name)
 		gauge(describeHeld, float64(a.Held()), a.Name)
@@ -121,8 +152,6 @@ func (agentCollector) Collect(ch chan<- prometheus.Metric) {
 			gauge(describeHealthy, healthy, a.Name, b.Name)
 			if h.Route(hub.Address(a.Name, b.Name)) != nil {
 				serving[b.Name]++
-			} else {
-				serving[b.Name] += 0 // so that it is told
 			}
 		}
 	}

@@ -110,7 +110,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app.OnStart(func() error {
-		h.registry.Value().handlers.Store(h, true)
+		r := h.registry.Value()
+		r.handlers.Store(h, true)
+		for name := range r.named() {
+			collectors().name(name)
+		}
 		return nil
 	})
 	return nil

@@ -73,6 +73,22 @@ func (r *registry) check(app *edgeapp.App) {
 	})
 }
 
+// named returns the backends that tokens name, each with 0.
+func (r *registry) named() map[string]int {
+	names := make(map[string]int)
+	r.handlers.Range(func(key, _ any) bool {
+		for _, t := range key.(*Handler).Tokens {
+			for _, b := range t.Backends {
+				if b != hub.AnyBackend {
+					names[b] = 0
+				}
+			}
+		}
+		return true
+	})
+	return names
+}
+
 // peekHub returns the agents of the process, nil if there can't be any.
 func peekHub() *hub.Hub {
 	if r, ok := registries.Peek(registryKey); ok {

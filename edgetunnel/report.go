@@ -28,7 +28,7 @@ func hooks() hub.Hooks {
 			log().Warn("an agent has a backend that its token does not allow", zap.String("agent", a.Name), zap.String("token", a.Token), zap.String("backend", backend))
 		},
 		Connected: func(a *hub.Agent) {
-			m.sessions.WithLabelValues("connected").Inc()
+			m.sessions.WithLabelValues(string(eventOfConnection)).Inc()
 			log().Info("agent connected", zap.String("agent", a.Name), zap.String("token", a.Token), zap.String("remote", a.Remote), zap.String("version", a.Version))
 			edgeapp.Emit(eventConnected, map[string]any{"agent": a.Name, "token": a.Token, "client": a.Remote})
 		},

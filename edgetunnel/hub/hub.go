@@ -52,7 +52,6 @@ type Reason string
 // Reasons.
 const (
 	Lost     Reason = "lost"     // the connection broke, or the agent was silent
-	Closed   Reason = "closed"   // the agent was not draining, and ended the session
 	Drained  Reason = "drained"  // all requests were done
 	Revoked  Reason = "revoked"  // its token is not valid any more
 	Replaced Reason = "replaced" // the same instance has connected again
