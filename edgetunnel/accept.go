@@ -228,9 +228,8 @@ func (h *Handler) accept(w http.ResponseWriter, id hub.Identity) error {
 	header.Set("Upgrade", wire.Protocol)
 	header.Set(wire.HeaderVersion, wire.Version.String())
 	header.Set(wire.HeaderHeartbeat, strconv.FormatInt(time.Duration(h.Heartbeat).Milliseconds(), 10))
-	rc := http.NewResponseController(w)
 	w.WriteHeader(http.StatusSwitchingProtocols) // before the hijack, for the access log
-	conn, rw, err := rc.Hijack()
+	conn, rw, err := http.NewResponseController(innermost(w)).Hijack()
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("%s: taking the connection over: %w", directive, err))
 	}
@@ -241,6 +240,19 @@ func (h *Handler) accept(w http.ResponseWriter, id hub.Identity) error {
 		h.logger.Warn("an agent was refused", zap.String("why", err.Error()), zap.String("agent", id.Name), zap.String("token", id.Token))
 	}
 	return nil
+}
+
+// innermost returns the server's own writer. Those around it count what goes over a
+// connection that was taken over, for a log that is written when the handler returns: not
+// for one that lives on.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = outer.Unwrap()
+	}
 }
 
 // session runs a session over a connection. The response went out with the hijack.
