@@ -64,6 +64,13 @@ func (e *edge) dial(fields ...string) (*http.Response, string, net.Conn, *bufio.
 	return resp, strings.TrimSpace(string(text)), nil, nil
 }
 
+// ask is dial for who only wants the response.
+func (e *edge) ask(fields ...string) *http.Response {
+	e.t.Helper()
+	resp, _, _, _ := e.dial(fields...) //nolint:dogsled // see above
+	return resp
+}
+
 // session is an agent that was written by hand.
 func (e *edge) session(config mux.Config, fields ...string) *mux.Session {
 	e.t.Helper()
@@ -119,7 +126,7 @@ func TestAdmission(t *testing.T) {
 	}
 	require.Empty(t, peekHub().All())
 
-	resp, _, _, _ := e.dial(wire.HeaderVersion+": 1.9.3", wire.HeaderAgent+": later")
+	resp := e.ask(wire.HeaderVersion+": 1.9.3", wire.HeaderAgent+": later")
 	require.Equal(t, 101, resp.StatusCode)
 	require.Equal(t, "1.0.0", resp.Header.Get(wire.HeaderVersion))
 	require.Equal(t, "5000", resp.Header.Get(wire.HeaderHeartbeat))
@@ -148,11 +155,11 @@ func TestAttempts(t *testing.T) {
 	e := newEdge(t)
 	e.load()
 	for range mostFailures {
-		resp, _, _, _ := e.dial("Authorization: Bearer home.guess")
+		resp := e.ask("Authorization: Bearer home.guess")
 		require.Equal(t, 401, resp.StatusCode)
 		require.Equal(t, "Bearer", resp.Header.Get("Www-Authenticate"))
 	}
-	resp, _, _, _ := e.dial("Authorization: Bearer home.guess")
+	resp := e.ask("Authorization: Bearer home.guess")
 	require.Equal(t, 429, resp.StatusCode)
 	require.Equal(t, "60", resp.Header.Get("Retry-After"))
 	e.session(mux.Config{})
@@ -182,7 +189,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 // TestCertificates tests what a certificate must have.
 func TestCertificates(t *testing.T) {
 	with := func(c *x509.Certificate) *http.Request {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.TLS = &tls.ConnectionState{}
 		if c != nil {
 			r.TLS.VerifiedChains = [][]*x509.Certificate{{c}}
@@ -192,7 +199,7 @@ func TestCertificates(t *testing.T) {
 	spiffe, err := url.Parse("spiffe://example.com/agent")
 	require.NoError(t, err)
 	c := &x509.Certificate{Subject: pkix.Name{CommonName: "cn"}, DNSNames: []string{"agent.example.com"}, URIs: []*url.URL{spiffe}, EmailAddresses: []string{"a@example.com"}}
-	plain := httptest.NewRequest("GET", "/", nil)
+	plain := httptest.NewRequest(http.MethodGet, "/", nil)
 	require.True(t, certified(plain, false))
 	require.False(t, certified(plain, true))
 	require.False(t, certified(with(nil), true))

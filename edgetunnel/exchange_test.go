@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -269,10 +268,12 @@ func TestCancellationReachesTheBackend(t *testing.T) {
 		ended <- r.Context().Err()
 	}))
 	e.serving(1)
+	c := client(t)
 	for _, path := range []string{"/header", "/body"} {
 		ctx, cancel := context.WithCancel(context.Background())
+		r := request(t, "GET", e.url()+path, nil).WithContext(ctx)
 		go func() {
-			resp, err := client(t).Do(request(t, "GET", e.url()+path, nil).WithContext(ctx))
+			resp, err := c.Do(r)
 			if err == nil {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				_ = resp.Body.Close()
@@ -465,6 +466,6 @@ func TestH2CBackend(t *testing.T) {
 	require.Equal(t, "got two\n", line)
 	require.NoError(t, send.Close())
 	_, err = in.ReadString('\n')
-	require.True(t, errors.Is(err, io.EOF), "%v", err)
+	require.ErrorIs(t, err, io.EOF)
 	require.Equal(t, "0", resp.Trailer.Get("Grpc-Status"))
 }

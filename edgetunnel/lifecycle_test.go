@@ -73,7 +73,7 @@ func TestSessionsSurviveReloads(t *testing.T) {
 				body, err := io.ReadAll(resp.Body)
 				_ = resp.Body.Close()
 				asked.Add(1)
-				if err != nil || resp.StatusCode != 200 || !strings.HasSuffix(string(body), "x") {
+				if err != nil || resp.StatusCode != http.StatusOK || !strings.HasSuffix(string(body), "x") {
 					failed.Add(1)
 				}
 			}
@@ -136,9 +136,8 @@ func TestLastHandlerGoes(t *testing.T) {
 	}()
 	<-begun
 	loaded := make(chan error)
-	go func() { // the server waits for its requests
-		loaded <- reloadtest.Load(t, adapt(t, "{\n\tauto_https off\n\tgrace_period 1s\n}\nhttp://127.0.0.1:"+e.port+" {\n\trespond ok\n}"))
-	}()
+	config := adapt(t, "{\n\tauto_https off\n\tgrace_period 1s\n}\nhttp://127.0.0.1:"+e.port+" {\n\trespond ok\n}")
+	go func() { loaded <- reloadtest.Load(t, config) }() // the server waits for its requests
 	select {
 	case <-answered:
 		require.Fail(t, "answered before the backend")
@@ -164,7 +163,7 @@ func TestRevoke(t *testing.T) {
 	require.Equal(t, 403, resp.StatusCode)
 	require.Equal(t, "the token was revoked", text)
 	e.load()
-	resp, _, _, _ = e.dial()
+	resp = e.ask()
 	require.Equal(t, 403, resp.StatusCode, "it is still after a reload")
 	require.True(t, peekHub().Allow("home"))
 	require.False(t, peekHub().Allow("home"))
@@ -240,7 +239,7 @@ func TestDrainOfTheAgent(t *testing.T) {
 				body, err := io.ReadAll(resp.Body)
 				_ = resp.Body.Close()
 				asked.Add(1)
-				if err != nil || resp.StatusCode != 200 {
+				if err != nil || resp.StatusCode != http.StatusOK {
 					t.Errorf("%s: %d %s %v", method, resp.StatusCode, body, err)
 					return
 				}
@@ -286,7 +285,7 @@ func TestHealth(t *testing.T) {
 	var ill atomic.Bool
 	e.connect("a", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/health" && ill.Load() {
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 		}
 	}), func(f *agent.Forward) {
 		f.HealthURI, f.HealthInterval, f.HealthFails = "/health", 10*time.Millisecond, 2

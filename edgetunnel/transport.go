@@ -140,8 +140,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, dialError{hub.NotTakenError{Status: wire.Draining}}
 	}
 	resp, err := route.RoundTrip(t.prepare(r), clientOf(r), hub.Timeouts{Accept: time.Duration(t.AcceptTimeout), Header: time.Duration(t.ResponseHeaderTimeout)})
-	var notTaken hub.NotTakenError
-	if errors.As(err, &notTaken) {
+	if notTaken, ok := errors.AsType[hub.NotTakenError](err); ok {
 		if notTaken.Status == wire.Draining || notTaken.Status == wire.Overloaded {
 			upstreamhint.Pass(r.Context())
 		}

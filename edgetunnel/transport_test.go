@@ -40,7 +40,7 @@ func TestTimeouts(t *testing.T) {
 	e.connect("a", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if r.URL.Path == "/body" {
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 			_ = http.NewResponseController(w).Flush()
 			time.Sleep(300 * time.Millisecond) // longer than the timeout, which is for the header
 			fmt.Fprint(w, "late")

@@ -32,7 +32,7 @@ func TestTunnel(t *testing.T) {
 	listed := harness.Run(t, "edge", "tunnel", "agents", "--address", e.AdminAddr())
 	require.Zero(t, listed.ExitCode, listed.Stderr)
 	require.Regexp(t, `(?m)^one +app +serving +1 +0 +\d+ `, listed.Stdout)
-	require.Equal(t, 1., e.Metrics()[`caddy_edge_tunnel_agents{backend="app"}`])
+	require.Equal(t, 1, int(e.Metrics()[`caddy_edge_tunnel_agents{backend="app"}`]))
 
 	require.Zero(t, a.Stop(), "it drained")
 	e.await(0)
@@ -70,8 +70,8 @@ func TestTunnelCommands(t *testing.T) {
 // TestAgentBadFlags wants clear errors, which show no secret.
 func TestAgentBadFlags(t *testing.T) {
 	for flags, want := range map[string]string{
-		"": "there must be a --to for each --backend",
-		"--edge https://e --backend app":                                       "there must be a --to for each --backend: got 1 of --backend and 0 of --to",
+		"":                               "there must be a --to for each --backend",
+		"--edge https://e --backend app": "there must be a --to for each --backend: got 1 of --backend and 0 of --to",
 		"--edge https://e --backend app --to x:1":                              "the token is missing: name its file with --token-file, or set EDGE_TOKEN",
 		"--edge https://e --backend app --to x:1 --token-file /no/such":        "open /no/such",
 		"--edge e --backend app --to x:1 --token-file /dev/null":               `invalid URL "e"`,
@@ -106,7 +106,7 @@ func (c *tally) ask(what string, n int) {
 		for _, method := range []string{"GET", "POST"} {
 			c.all.Go(func() {
 				var body io.Reader
-				if method == "POST" {
+				if method == http.MethodPost {
 					body = strings.NewReader("body")
 				}
 				r, err := http.NewRequest(method, fmt.Sprintf("%s/%s/%s/%d", c.e.URL("site"), what, method, i), body)
@@ -155,7 +155,7 @@ func TestAgentKilled(t *testing.T) {
 	// What the backend has got can't be repeated unless it is a GET, and is not.
 	posts := 0
 	for _, r := range first.Requests("") {
-		if r.Method == "POST" {
+		if r.Method == http.MethodPost {
 			posts++
 			require.Empty(t, second.Requests(r.Path), "%s was executed twice", r.Path)
 		}
@@ -228,7 +228,7 @@ func TestAgentDrains(t *testing.T) {
 				}
 				_, err = io.Copy(io.Discard, resp.Body)
 				_ = resp.Body.Close()
-				if asked.Add(1); err != nil || resp.StatusCode != 200 {
+				if asked.Add(1); err != nil || resp.StatusCode != http.StatusOK {
 					t.Errorf("%s: %d %v", method, resp.StatusCode, err)
 					return
 				}

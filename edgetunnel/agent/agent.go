@@ -115,8 +115,7 @@ func (a *Agent) serve(c *conn) {
 	p, err := wire.ReadPreface(c)
 	_ = c.SetReadDeadline(time.Time{}) // never fails
 	if err != nil {
-		var reset mux.ResetError
-		if !errors.As(err, &reset) {
+		if _, reset := errors.AsType[mux.ResetError](err); !reset {
 			a.config.Log.Debug("a request could not be read", zap.Error(err))
 		}
 		c.refuse(wire.Invalid)

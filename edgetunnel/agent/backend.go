@@ -136,18 +136,6 @@ func (bs *Backends) states() []wire.BackendState {
 	return states
 }
 
-// active is how many requests are under way.
-func (bs *Backends) active() (n int64) {
-	bs.mu.Lock()
-	defer bs.mu.Unlock()
-	for _, all := range bs.all {
-		for _, b := range all {
-			n += b.active.Load()
-		}
-	}
-	return n
-}
-
 // take hands a request to the backend, if it has room.
 func (b *backend) take(c *conn) {
 	if b.active.Add(1) > b.most {

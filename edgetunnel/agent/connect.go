@@ -61,7 +61,7 @@ func (l *link) connect(ctx context.Context, lane bool) (*mux.Session, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	resp, in, err := l.upgrade(conn, strings.TrimSpace(token), lane)
+	heartbeat, in, err := l.upgrade(conn, strings.TrimSpace(token), lane)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -70,7 +70,7 @@ func (l *link) connect(ctx context.Context, lane bool) (*mux.Session, error) {
 		return nil, err
 	}
 	mux.Tune(conn)
-	config := mux.Config{Accept: l.agent.accept, MaxStreams: maxStreams, Memory: memory, Heartbeat: heartbeatOf(resp)}
+	config := mux.Config{Accept: l.agent.accept, MaxStreams: maxStreams, Memory: memory, Heartbeat: heartbeat}
 	if !lane {
 		config.Control = l.control
 	}
@@ -84,9 +84,9 @@ const (
 	memory = 1 << 30
 )
 
-// heartbeatOf is the edge's interval.
-func heartbeatOf(resp *http.Response) time.Duration {
-	ms, err := strconv.Atoi(resp.Header.Get(wire.HeaderHeartbeat))
+// heartbeatOf is the edge's interval, from its header field.
+func heartbeatOf(text string) time.Duration {
+	ms, err := strconv.Atoi(text)
 	if err != nil {
 		return 0 // the default
 	}
@@ -114,8 +114,8 @@ func (l *link) dial(ctx context.Context) (net.Conn, error) {
 	return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
 }
 
-// upgrade asks the edge for a session.
-func (l *link) upgrade(conn net.Conn, token string, lane bool) (*http.Response, *bufio.Reader, error) {
+// upgrade asks the edge for a session. It returns the edge's heartbeat, and what reads on.
+func (l *link) upgrade(conn net.Conn, token string, lane bool) (time.Duration, *bufio.Reader, error) {
 	path := l.edge.EscapedPath()
 	if path == "" {
 		path = "/"
@@ -146,30 +146,30 @@ func (l *link) upgrade(conn net.Conn, token string, lane bool) (*http.Response, 
 	}
 	b.WriteString("\r\n")
 	if _, err := io.WriteString(conn, b.String()); err != nil {
-		return nil, nil, fmt.Errorf("asking the edge: %w", err)
+		return 0, nil, fmt.Errorf("asking the edge: %w", err)
 	}
 	const most = 64 << 10
 	limit := &io.LimitedReader{R: conn, N: most}
 	in := bufio.NewReader(limit)
 	resp, err := http.ReadResponse(in, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the edge's answer: %w", err)
+		return 0, nil, fmt.Errorf("reading the edge's answer: %w", err)
 	}
+	defer resp.Body.Close() // of a 101 it is empty
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return nil, nil, refusal(resp)
+		return 0, nil, refusal(resp)
 	}
 	if !slices.Contains(resp.Header.Values("Upgrade"), wire.Protocol) {
-		return nil, nil, errors.New("the edge switched to another protocol")
+		return 0, nil, errors.New("the edge switched to another protocol")
 	}
 	if _, err := wire.Negotiate(wire.Version, resp.Header.Get(wire.HeaderVersion)); err != nil {
-		return nil, nil, err
+		return 0, nil, err
 	}
-	return resp, in, nil
+	return heartbeatOf(resp.Header.Get(wire.HeaderHeartbeat)), in, nil
 }
 
 // refusal reads why the edge does not want the agent.
 func refusal(resp *http.Response) error {
-	defer resp.Body.Close()
 	const most = 300
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, most)) // what there is will do
 	e := refusedError{status: resp.StatusCode, text: strings.Join(strings.Fields(string(text)), " ")}

@@ -326,7 +326,7 @@ var inputs = sync.Pool{New: func() any {
 
 func (l *limited) reset(st *mux.Stream) {
 	l.stream, l.left = st, unlimited
-	l.Reader.Reset((*source)(l))
+	l.Reset((*source)(l))
 }
 
 // release gives the buffer back when nobody reads from it any more.

@@ -160,7 +160,7 @@ func TestEndSurvivesReset(t *testing.T) {
 	})
 	st, err := near.Open([]byte("ask"))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { _, err := st.Write([]byte("more")); return err == ResetError{CodeCanceled} }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { _, err := st.Write([]byte("more")); return errors.Is(err, ResetError{CodeCanceled}) }, 10*time.Second, time.Millisecond)
 	got, err := io.ReadAll(st)
 	require.NoError(t, err)
 	require.Equal(t, "answer", string(got))

@@ -295,7 +295,7 @@ func (s *Session) readFrame(in *bufio.Reader) error {
 }
 
 func (s *Session) handle(h header, payload []byte) error {
-	switch h.kind {
+	switch h.kind { //nolint:exhaustive // the others are below
 	case kindOpen:
 		return s.accept(h.stream, payload)
 	case kindPing:
@@ -319,7 +319,7 @@ func (s *Session) handle(h header, payload []byte) error {
 	if st == nil {
 		return nil // closed meanwhile
 	}
-	switch h.kind {
+	switch h.kind { //nolint:exhaustive // the others are above
 	case kindWindow:
 		return st.mayWrite(binary.BigEndian.Uint32(payload))
 	case kindReset:

@@ -49,7 +49,7 @@ func Of(dial string) Hint {
 }
 
 // passedKey is the mark's place in Caddy's table of request variables.
-const passedKey = "edge.upstream.passed"
+const passedKey = "edge.upstream.passed" //nolint:gosec // no password
 
 // Pass notes that the attempt under way ended before anybody had got the request, for a
 // reason that is none of the upstream's failures. Transports call it.
