@@ -48,6 +48,12 @@ type tunnelEdge struct {
 // startTunnel starts a tunnelSite.
 func startTunnel(t *testing.T, vars harness.Vars) *tunnelEdge {
 	t.Helper()
+	return startTunnelFile(t, tunnelSite, vars)
+}
+
+// startTunnelFile starts a Caddyfile with the token of its agents in {{.token}}.
+func startTunnelFile(t *testing.T, caddyfile string, vars harness.Vars) *tunnelEdge {
+	t.Helper()
 	made := harness.Run(t, "edge", "tunnel", "token", "home", "--backend", "app")
 	require.Zero(t, made.ExitCode, made.Stderr)
 	line := strings.Split(made.Stderr, "\n")[1]
@@ -60,10 +66,14 @@ func startTunnel(t *testing.T, vars harness.Vars) *tunnelEdge {
 			vars[name] = ""
 		}
 	}
-	e := &tunnelEdge{Edge: harness.Start(t, tunnelSite, vars), t: t, vars: vars}
+	e := &tunnelEdge{Edge: harness.Start(t, caddyfile, vars), t: t, vars: vars}
 	dir := t.TempDir()
 	e.token, e.ca = filepath.Join(dir, "token"), filepath.Join(dir, "ca.pem")
 	require.NoError(t, os.WriteFile(e.token, []byte(made.Stdout), 0o600))
+	if !strings.HasPrefix(e.URL("site"), "https:") {
+		e.ca = ""
+		return e
+	}
 	_, body := e.Admin(http.MethodGet, "/pki/ca/local", nil)
 	var authority struct {
 		Root string `json:"root_certificate"`
@@ -77,8 +87,11 @@ func startTunnel(t *testing.T, vars harness.Vars) *tunnelEdge {
 func (e *tunnelEdge) agent(name string, o *origin.Origin, flags ...string) *harness.Command {
 	e.t.Helper()
 	before := len(e.serving())
+	if e.ca != "" {
+		flags = append(flags, "--ca", e.ca)
+	}
 	c := harness.StartCommand(e.t, append([]string{
-		"edge", "agent", "--edge", e.URL("site"), "--ca", e.ca, "--token-file", e.token, "--name", name, "--backend", "app", "--to", o.Addr(),
+		"edge", "agent", "--edge", e.URL("site"), "--token-file", e.token, "--name", name, "--backend", "app", "--to", o.Addr(),
 	}, flags...)...)
 	e.await(before + 1)
 	return c
