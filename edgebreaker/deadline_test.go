@@ -45,10 +45,10 @@ func TestLateRing(t *testing.T) {
 		a.timer.Reset(0) // as one that the first request had set
 		synctest.Wait()
 		require.NoError(t, ctx.Err())
-		time.Sleep(4*time.Second - 1)
+		time.Sleep(4*time.Second - time.Nanosecond)
 		synctest.Wait()
 		require.NoError(t, ctx.Err())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.Equal(t, errHeaderTimeout, context.Cause(ctx))
 		require.Equal(t, breaker.Open, rec.attempt.Backend().State())
