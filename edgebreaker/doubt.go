@@ -36,6 +36,9 @@ func (d *doubts) add(a breaker.Attempt, c *counters, stream bool) bool {
 
 // end judges them: those who had a stream by the first outcome, others by the second.
 func (d *doubts) end(now time.Time, stream, other breaker.Outcome) {
+	if d == nil {
+		return
+	}
 	for i := range d.n {
 		one, o := &d.few[i], other
 		if one.stream {

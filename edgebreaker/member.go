@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddyedge/caddy-edge/edgebreaker/balance"
+	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
 )
 
 // member is what a policy remembers of one upstream.
@@ -20,8 +21,10 @@ type member struct {
 	address  string // the key of its backend; "": it is not valid, or only known to a request
 	name     any    // the address, boxed
 	counters *counters
-	weight   int
-	turn     balance.Turn
+	// backend is that of the address while the policy holds it, so that it needs no look-up.
+	backend atomic.Pointer[breaker.Backend]
+	weight  int
+	turn    balance.Turn
 	// reinstated is set while the backend is used though it is open.
 	reinstated atomic.Bool
 	downAt     atomic.Int64 // since when it has been seen not healthy, from start; 0: it was healthy when it was last looked at

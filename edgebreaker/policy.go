@@ -46,8 +46,8 @@ type Policy struct {
 	guard    *guard
 	registry *poolref.Ref[*registry]
 	proxy    *reverseproxy.Handler
-	held     []*breaker.Backend // that the registry keeps for the proxy
-	labels   []*counters        // of the config's upstreams
+	held     []*member   // whose backends the registry keeps for the proxy
+	labels   []*counters // of the config's upstreams
 	logger   *zap.Logger
 	alone    sync.Once // the notice that there is no edge_breaker
 
@@ -113,8 +113,8 @@ func (p *Policy) Provision(ctx caddy.Context) error {
 func (p *Policy) Cleanup() error {
 	policies.Delete(p)
 	p.guard.close()
-	for _, b := range p.held {
-		p.registry.Value().Release(b)
+	for _, m := range p.held {
+		p.registry.Value().Release(m.backend.Swap(nil))
 	}
 	p.held = nil
 	for _, c := range p.labels {
@@ -204,7 +204,8 @@ func (p *Policy) hold() {
 	}
 	for _, m := range p.table.of(p.proxy.Upstreams, p.Weights) {
 		if m.address != "" {
-			p.held = append(p.held, p.registry.Value().Hold(m.address))
+			m.backend.Store(p.registry.Value().Hold(m.address))
+			p.held = append(p.held, m)
 		}
 	}
 }

@@ -63,7 +63,7 @@ type record struct {
 	streams  bool                      // its transport has HTTP/2 or 3 without asking
 	route    bool                      // the attempt is that of the route as a whole
 	tries    tries
-	doubts   doubts
+	doubts   *doubts         // nil: there are none, as nearly always
 	refused  refusal         // what the policy found when nobody could be asked
 	ended    ending          // why it ended the retries
 	told     bool            // the proxy has told the error of the attempt
@@ -290,7 +290,7 @@ func latest(a, b time.Time) time.Time {
 // settle ends what the request leaves open, when the handler returns.
 func (rec *record) settle(now time.Time, err error, panicked bool) {
 	rec.conclude(now, err, panicked, true)
-	if rec.doubts.n > 0 {
+	if rec.doubts != nil {
 		f, stream := rec.tries.last().failure, breaker.Ignored
 		if rec.told && f == failureReset {
 			stream = breaker.Failure
@@ -307,6 +307,9 @@ func (rec *record) settle(now time.Time, err error, panicked bool) {
 // conclude ends the attempt under way, if there is one: last is false when the
 // policy is asked again, and nobody has told the error then.
 func (rec *record) conclude(now time.Time, err error, panicked, last bool) {
+	if rec.tries.n == 0 {
+		return
+	}
 	rec.mu.Lock()
 	was, expired := rec.phase, rec.expired
 	if was == idle || was == closed {
@@ -379,6 +382,9 @@ func (rec *record) failed(now time.Time, t *try, err, expired error, last bool) 
 	}
 	o := t.failure.outcome()
 	if !last && t.failure == failureReset {
+		if rec.doubts == nil {
+			rec.doubts = new(doubts)
+		}
 		if rec.doubts.add(rec.attempt, t.counters, rec.streams || rec.trace.stream()) {
 			return
 		}

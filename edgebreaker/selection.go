@@ -161,7 +161,9 @@ func (s *selection) collect(ctx context.Context, pool reverseproxy.UpstreamPool,
 			s.denied++
 			continue
 		}
-		o.backend = s.registry.Get(o.address)
+		if o.backend = m.backend.Load(); o.backend == nil {
+			o.backend = s.registry.Get(o.address)
+		}
 		if since, ok := m.sawUp(); ok {
 			o.backend.Recovered(now, since)
 		}

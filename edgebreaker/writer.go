@@ -59,7 +59,7 @@ func (w *writer) first(code int) {
 // Write implements http.ResponseWriter.
 func (w *writer) Write(p []byte) (int, error) {
 	w.first(http.StatusOK)
-	began := time.Now()
+	began := time.Since(start)
 	n, err := w.ResponseWriterWrapper.Write(p)
 	w.took(began, err)
 	return n, err
@@ -69,7 +69,7 @@ func (w *writer) Write(p []byte) (int, error) {
 // proxy does not use it.
 func (w *writer) ReadFrom(r io.Reader) (int64, error) {
 	w.first(http.StatusOK)
-	began := time.Now()
+	began := time.Since(start)
 	n, err := w.ResponseWriterWrapper.ReadFrom(r)
 	w.took(began, err)
 	return n, err
@@ -78,7 +78,7 @@ func (w *writer) ReadFrom(r io.Reader) (int64, error) {
 // FlushError implements what http.ResponseController looks for.
 func (w *writer) FlushError() error {
 	w.first(http.StatusOK)
-	began := time.Now()
+	began := time.Since(start)
 	err := http.NewResponseController(w.ResponseWriter).Flush()
 	w.took(began, err)
 	return err
@@ -90,8 +90,8 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
 
-func (w *writer) took(began time.Time, err error) {
-	w.blocked += time.Since(began)
+func (w *writer) took(began time.Duration, err error) {
+	w.blocked += time.Since(start) - began
 	if err != nil {
 		w.failed = true
 	}

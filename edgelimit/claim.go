@@ -1,7 +1,6 @@
 package edgelimit
 
 import (
-	"bytes"
 	"errors"
 	"net/http"
 	"strconv"
@@ -31,10 +30,20 @@ type claim struct {
 // sharedClaim is what a claim in a cluster has beside.
 type sharedClaim struct {
 	client []byte
+	room   [commonKey]byte // of most keys, so that they need no memory of their own
 	lease  lease.Verdict
 	// breach: what refuses it is the limit of all nodes together, not only what
 	// this node may grant by itself.
 	breach bool
+}
+
+// commonKey is the room for the key of an address and a little more.
+const commonKey = 48
+
+func newSharedClaim(key []byte) *sharedClaim {
+	s := new(sharedClaim)
+	s.client = append(s.room[:0], key...)
+	return s
 }
 
 // level is a width of address prefixes with its limit. The first level of a zone
@@ -93,7 +102,7 @@ func (z *Zone) claim(claims []claim, r *http.Request) ([]claim, error) {
 		key := lv.keyer.append(room[:0], r)
 		c := claim{zone: z, level: lv, key: gcra.Hash(key).With(uint64(i)), cost: cost}
 		if z.shared != nil && !lv.outer {
-			c.shared = &sharedClaim{client: bytes.Clone(key)}
+			c.shared = newSharedClaim(key)
 		}
 		claims = append(claims, c)
 	}

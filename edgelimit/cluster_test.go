@@ -1,6 +1,7 @@
 package edgelimit
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -139,3 +140,19 @@ func TestNoPenaltyForWhatNobodyKnows(t *testing.T) {
 		})
 	}
 }
+
+// TestSharedClaims: a claim keeps a key beyond the memory that it was made in, the usual
+// one in its own.
+func TestSharedClaims(t *testing.T) {
+	for _, size := range []int{7, commonKey, commonKey + 1, maxValue} {
+		key := bytes.Repeat([]byte{1}, size)
+		c := newSharedClaim(key)
+		clear(key)
+		require.Equal(t, bytes.Repeat([]byte{1}, size), c.client)
+		allocs := testing.AllocsPerRun(100, func() { keptClaim = newSharedClaim(key) })
+		require.Equal(t, size <= commonKey, allocs == 1, "%d bytes: %v", size, allocs)
+	}
+}
+
+// keptClaim is where a claim escapes to.
+var keptClaim *sharedClaim

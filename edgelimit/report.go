@@ -45,9 +45,11 @@ func (l *Limit) report(d denial, r *http.Request, mode Mode, now gcra.Time) {
 	var room [keySize]byte
 	s := z.state
 	s.top.Add(d.level.keyer.display(appendID(room[:0], d.key), r))
-	reqinfo.Log(r.Context(), "edge_limit", z.Name)
-	reqinfo.Log(r.Context(), "edge_limit_reason", d.reason.String())
-	reqinfo.Log(r.Context(), "edge_limit_mode", string(mode))
+	if ctx := r.Context(); reqinfo.Logged(ctx) {
+		reqinfo.Log(ctx, "edge_limit", z.Name)
+		reqinfo.Log(ctx, "edge_limit_reason", d.reason.String())
+		reqinfo.Log(ctx, "edge_limit_mode", string(mode))
+	}
 	told := d.key
 	if mode == ModeShadow {
 		told = told.With(shadowNotice) // the first real refusal is news

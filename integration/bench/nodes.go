@@ -27,7 +27,8 @@ var clusterQuota = quota{rate: 15, burst: 30}
 const (
 	siteShared = iota // the limit under test
 	siteClustered
-	siteLocal // the same as siteClustered without a cluster
+	siteLocal     // the same as siteClustered without a cluster
+	siteLocalTwin // the same once more: what the row takes for a difference
 )
 
 // cluster is some nodes with the server that they share.
@@ -56,6 +57,7 @@ func (b *bench) startCluster(ctx context.Context) (*cluster, error) {
 				siteShared:    zone("shared", clusterQuota.rate, clusterQuota.burst, shared),
 				siteClustered: zone("clustered", 1e6, 1e6, shared),
 				siteLocal:     zone("local", 1e6, 1e6, ""),
+				siteLocalTwin: zone("twin", 1e6, 1e6, ""),
 			},
 		})
 		if err != nil {

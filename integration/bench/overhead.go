@@ -16,6 +16,8 @@ const (
 const (
 	sitePlain = iota
 	siteBreaker
+	sitePlainTwin  // the first once more: what the row takes for a difference
+	sitePlainPass  // behind a handler that does nothing: what any handler costs
 	sitePlainRetry // told that it may retry
 	siteBreakerRetry
 	sitePlainTwo // to backends that fail: two attempts
@@ -47,6 +49,8 @@ func runOverhead(ctx context.Context, b *bench) error {
 	s, err := b.startSites(ctx, siteOptions{name: "edge", sites: []string{
 		sitePlain:        plainSite(pool, robin),
 		siteBreaker:      breakerSite(pool, "", "", ""),
+		sitePlainTwin:    plainSite(pool, robin),
+		sitePlainPass:    "\tbench_pass\n" + plainSite(pool, robin),
 		sitePlainRetry:   plainSite(pool, robin+"\t\tlb_retries 2\n"),
 		siteBreakerRetry: breakerSite(pool, "", "", "\t\tlb_retries 2\n"),
 		sitePlainTwo:     plainSite(failing, robin+retries(1)),
@@ -61,9 +65,9 @@ func runOverhead(ctx context.Context, b *bench) error {
 	if err := sameFields(ctx, s.addrs[sitePlain], s.addrs[siteBreaker], "/"); err != nil {
 		return err
 	}
-	rounds, requests := 60, int64(4_000)
+	rounds, requests := 150, int64(16*sliceRequests)
 	if b.short {
-		rounds = 16
+		rounds = 40
 	}
 	loads := make([]*load, len(s.addrs))
 	for i, addr := range s.addrs {
@@ -81,11 +85,8 @@ func runOverhead(ctx context.Context, b *bench) error {
 				return nil
 			},
 		}
-		if _, err := loads[i].run(ctx); err != nil { // connections, pools
-			return err
-		}
 	}
-	costs, err := interleaved(ctx, s.process, loads[:sitePlainTwo], rounds)
+	costs, err := paired(ctx, s.process, loads[:sitePlainTwo], rounds)
 	if err != nil {
 		return err
 	}
@@ -93,12 +94,14 @@ func runOverhead(ctx context.Context, b *bench) error {
 		what        string
 		plain, edge int
 	}{{"CPU", sitePlain, siteBreaker}, {"CPU, may retry", sitePlainRetry, siteBreakerRetry}} {
-		ratio := costs[f.edge].over(costs[f.plain])
+		edge, plain := costs[f.edge].cpu, costs[f.plain].cpu
+		ratio := edge.over(plain)
 		b.table.add(finding{
-			what: f.what, measured: fmt.Sprintf("%s, %.1f us", ratio.ratio(), costs[f.edge].median()*1e6),
+			what: f.what, measured: fmt.Sprintf("%s, %.1f us", ratio.precise(), edge.median()*1e6),
 			target: fmt.Sprintf("<= %.2fx of reverse_proxy", mostOverhead), reached: ratio.median() <= mostOverhead,
-			beside: fmt.Sprintf("reverse_proxy %.1f us; ratio of the medians %.3fx, least of each %.3fx; %d rounds",
-				costs[f.plain].median()*1e6, costs[f.edge].median()/costs[f.plain].median(), costs[f.edge].min()/costs[f.plain].min(), rounds),
+			beside: fmt.Sprintf("reverse_proxy %.1f us; least of each %.3fx; the first against itself %s, behind a handler that does nothing %s",
+				plain.median()*1e6, edge.min()/plain.min(), costs[sitePlainTwin].cpu.over(costs[sitePlain].cpu).precise(),
+				costs[sitePlainPass].cpu.over(costs[sitePlain].cpu).precise()),
 		})
 	}
 	mallocs := make([]float64, len(loads))

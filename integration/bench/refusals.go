@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync/atomic"
-	"time"
 )
 
 const (
@@ -75,52 +74,32 @@ func runLimitedRequest(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// costsOfSites returns the seconds of processor time per request of each site, in
-// many short interleaved rounds of which every other one goes backwards: what
-// else goes on in the machine meets a site and its baseline alike, so that the
-// median of their ratios is far more precise than any one of them. The first
-// round is for warming up and does not count.
+// costsOfSites returns the seconds of processor time per request of each site.
 func costsOfSites(ctx context.Context, s *sites, short bool) ([]sample, error) {
-	requests, rounds := int64(500), 750
+	rounds := 500
 	if short {
-		rounds = 180
+		rounds = 120
 	}
-	const clients, limit = 16, time.Hour
 	statuses := []int{siteAllowed: http.StatusOK, siteBare200: http.StatusOK, siteTwin200: http.StatusOK, sitePass: http.StatusOK,
 		siteRefused: http.StatusTooManyRequests, siteRefusal: http.StatusTooManyRequests, siteBare429: http.StatusTooManyRequests}
-	connections := make([][]*client, len(s.addrs))
-	for i, addr := range s.addrs {
-		var err error
-		if connections[i], err = dialMany(ctx, addr, clients, limit); err != nil {
-			return nil, err
-		}
-		defer closeAll(connections[i])
-	}
-	costs := make([]sample, len(s.addrs))
 	var strays atomic.Int64
-	for round := range 1 + rounds {
-		for i := range s.addrs {
-			if round%2 == 1 {
-				i = len(s.addrs) - 1 - i
-			}
-			l := load{
-				requests: requests,
-				make:     func(_ int64, r *request) { r.path = "/" },
-				check: func(_ int64, head *responseHead) error {
-					if head.status != statuses[i] && strays.Add(1) > mostStrays {
-						return fmt.Errorf("status %d instead of %d", head.status, statuses[i])
-					}
-					return nil
-				},
-			}
-			cost, err := s.cpuPer(func() (loadResult, error) { return l.drive(ctx, connections[i], limit) })
-			if err != nil {
-				return nil, err
-			}
-			if round > 0 {
-				costs[i] = append(costs[i], cost)
-			}
+	loads := make([]*load, len(s.addrs))
+	for i, addr := range s.addrs {
+		loads[i] = &load{
+			addr: addr, clients: 16, requests: 8 * sliceRequests,
+			make: func(_ int64, r *request) { r.path = "/" },
+			check: func(_ int64, head *responseHead) error {
+				if head.status != statuses[i] && strays.Add(1) > mostStrays {
+					return fmt.Errorf("status %d instead of %d", head.status, statuses[i])
+				}
+				return nil
+			},
 		}
 	}
-	return costs, nil
+	all, err := paired(ctx, s.process, loads, rounds)
+	costs := make([]sample, len(all))
+	for i := range all {
+		costs[i] = all[i].cpu
+	}
+	return costs, err
 }

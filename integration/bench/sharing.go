@@ -143,48 +143,41 @@ func passedBetween(arrivals []arrival, outcomes []outcome, from, to time.Duratio
 
 // path compares what a request costs with that of the same limit on one node.
 func (c *cluster) path(ctx context.Context, b *bench) error {
-	requests, rounds := int64(30_000), 15
+	rounds := 200
 	if b.short {
-		requests, rounds = 15_000, 7
+		rounds = 60
 	}
 	node := c.nodes[0]
-	var costs, latencies [siteLocal + 1]sample // by site
-	for round := range rounds {
-		order := []int{siteClustered, siteLocal}
-		if round%2 == 1 {
-			slices.Reverse(order)
-		}
-		for _, site := range order {
-			l := load{
-				addr: node.addrs[site], clients: 16, requests: requests,
-				make: func(_ int64, r *request) { r.path = "/" },
-				check: func(_ int64, head *responseHead) error {
-					if head.status != http.StatusOK {
-						return fmt.Errorf("status %d", head.status)
-					}
-					return nil
-				},
-			}
-			start := time.Now()
-			cost, err := cpuPerRequest(ctx, node.process, &l)
-			if err != nil {
-				return err
-			}
-			costs[site] = append(costs[site], cost)
-			latencies[site] = append(latencies[site], time.Since(start).Seconds()*float64(l.clients)/float64(requests))
+	at := []int{siteClustered, siteLocal, siteLocalTwin}
+	loads := make([]*load, len(at))
+	for i, site := range at {
+		loads[i] = &load{
+			addr: node.addrs[site], clients: 16, requests: 16 * sliceRequests,
+			make: func(_ int64, r *request) { r.path = "/" },
+			check: func(_ int64, head *responseHead) error {
+				if head.status != http.StatusOK {
+					return fmt.Errorf("status %d", head.status)
+				}
+				return nil
+			},
 		}
 	}
-	for _, of := range []struct {
-		what    string
-		samples [siteLocal + 1]sample
-	}{{"CPU per request", costs}, {"latency", latencies}} {
-		ratio := of.samples[siteClustered].over(of.samples[siteLocal])
-		b.table.add(finding{
-			what: of.what, measured: ratio.ratio(),
-			target: fmt.Sprintf("<= %.2fx of local", mostSharedCost), reached: ratio.median() <= mostSharedCost,
-			beside: fmt.Sprintf("%.1f us, local %.1f us; least of each %.2fx", of.samples[siteClustered].median()*1e6,
-				of.samples[siteLocal].median()*1e6, of.samples[siteClustered].min()/of.samples[siteLocal].min()),
-		})
+	all, err := paired(ctx, node.process, loads, rounds)
+	if err != nil {
+		return err
 	}
+	clustered, local, twin := all[0], all[1], all[2]
+	b.table.addSharedCost("CPU per request", clustered.cpu, local.cpu, twin.cpu)
+	b.table.addSharedCost("latency", clustered.clock, local.clock, twin.clock)
 	return nil
+}
+
+// addSharedCost judges what a request of a shared limit takes.
+func (t *table) addSharedCost(what string, shared, local, twin sample) {
+	ratio := shared.over(local)
+	t.add(finding{
+		what: what, measured: ratio.precise(),
+		target: fmt.Sprintf("<= %.2fx of local", mostSharedCost), reached: ratio.median() <= mostSharedCost,
+		beside: fmt.Sprintf("%.1f us, local %.1f us; local against itself %s", shared.median()*1e6, local.median()*1e6, twin.over(local).precise()),
+	})
 }
