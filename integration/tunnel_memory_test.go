@@ -1,3 +1,5 @@
+//go:build !race
+
 package integration
 
 import (
@@ -33,9 +35,9 @@ const attackedSite = `
 	}
 `
 
-// TestHalfOpenAgents has 10,000 who begin to connect: with half of a request, with none, or
+// TestMemoryOfHalfOpenAgents has 10,000 who begin to connect: with half of a request, with none, or
 // with a token that is not valid. Those with one are not kept out, and memory stays.
-func TestHalfOpenAgents(t *testing.T) {
+func TestMemoryOfHalfOpenAgents(t *testing.T) {
 	o := origin.Start(t)
 	o.Handle("/*", text("ok"))
 	e := startTunnelFile(t, attackedSite, nil)
