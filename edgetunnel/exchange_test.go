@@ -370,6 +370,52 @@ func TestBackendThatIsDown(t *testing.T) {
 	}
 }
 
+// TestNothingIsSentTwice has backends that take a request and end the connection: that
+// another agent has one must not be tried.
+func TestNothingIsSentTwice(t *testing.T) {
+	var taken sync.Map
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				r, err := http.ReadRequest(bufio.NewReader(c))
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				if _, again := taken.LoadOrStore(r.RequestURI, true); again {
+					t.Errorf("%s %s was sent twice", r.Method, r.RequestURI)
+				}
+			}()
+		}
+	}()
+	e := newEdge(t)
+	e.proxy = "lb_retries 3\nlb_policy round_robin"
+	e.load()
+	e.connectTo("a", l.Addr().String())
+	e.connectTo("b", l.Addr().String())
+	e.serving(2)
+	for i := range 20 {
+		for _, method := range []string{"DELETE", "POST", "PUT"} {
+			var body io.Reader
+			if i%2 == 0 {
+				body = strings.NewReader("body")
+			}
+			resp, err := client(t).Do(request(t, method, fmt.Sprintf("%s/%s/%d", e.url(), method, i), body))
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, http.StatusBadGateway, resp.StatusCode)
+		}
+	}
+}
+
 // TestClientAddress is what backends see of the client.
 func TestClientAddress(t *testing.T) {
 	e := newEdge(t)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -91,7 +91,19 @@ func (a *Agent) Drain(deadline time.Duration) (done bool) {
 	return done
 }
 
-// accept takes a stream of an edge's.
+// present reads what has come of a stream.
+type present struct{ *mux.Stream }
+
+// Read implements io.Reader.
+func (p present) Read(b []byte) (int, error) {
+	n := p.ReadNow(b)
+	if n == 0 && len(b) > 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, nil
+}
+
+// accept takes a stream of an edge's and hands it to the backend. It does not wait.
 func (a *Agent) accept(st *mux.Stream) {
 	a.active.Add(1)
 	c := &conn{Stream: st, done: func() {
@@ -102,22 +114,13 @@ func (a *Agent) accept(st *mux.Stream) {
 			}
 		}
 	}}
-	go a.serve(c)
-}
-
-// serve finds the backend of a request and hands it over.
-func (a *Agent) serve(c *conn) {
 	if a.draining.Load() {
 		c.refuse(wire.Draining)
 		return
 	}
-	_ = c.SetReadDeadline(time.Now().Add(headTimeout)) // never fails
-	p, err := wire.ReadPreface(c)
-	_ = c.SetReadDeadline(time.Time{}) // never fails
+	p, err := wire.ReadPreface(present{st})
 	if err != nil {
-		if _, reset := errors.AsType[mux.ResetError](err); !reset {
-			a.config.Log.Debug("a request could not be read", zap.Error(err))
-		}
+		a.config.Log.Debug("a request could not be read", zap.Error(err))
 		c.refuse(wire.Invalid)
 		return
 	}

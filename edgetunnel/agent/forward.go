@@ -207,8 +207,12 @@ type taking struct {
 // another agent.
 func (t *taking) gotConn(got httptrace.GotConnInfo) {
 	t.once.Do(func() {
+		if t.body == nil {
+			t.conn.answerSoon()
+			return
+		}
 		err := t.conn.answer(wire.Accepted)
-		if err == nil && t.body != nil {
+		if err == nil {
 			err = t.body.await()
 		}
 		if err != nil {
@@ -257,6 +261,9 @@ func failed(w http.ResponseWriter, r *http.Request, err error) {
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		status = wire.TimedOut
+	}
+	if c.soon != nil {
+		status = wire.Accepted // it is about to be told
 	}
 	_ = c.answer(status)        // does nothing when it was told
 	panic(http.ErrAbortHandler) // ends the stream

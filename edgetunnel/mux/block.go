@@ -2,8 +2,8 @@ package mux
 
 import "sync"
 
-// blockSize is the size of the pieces that received bytes are kept in.
-const blockSize = 16 << 10
+// blockSize is the size of the pieces that received bytes are kept in: that of a frame.
+const blockSize = maxPayload
 
 type block struct {
 	data       [blockSize]byte

@@ -25,8 +25,8 @@ const (
 
 const (
 	// maxPayload is how many bytes of a stream one frame has at most, so that streams take
-	// turns.
-	maxPayload = 16 << 10
+	// turns. A whole frame is a whole record of TLS.
+	maxPayload = 16<<10 - headerSize
 	// MaxControl is the longest control message, in bytes.
 	MaxControl = 64 << 10
 )

@@ -304,14 +304,14 @@ func TestBrokenPeer(t *testing.T) {
 		"kind":           {[][]byte{frame(0, 1)}, "unknown kind of frame 0"},
 		"kind beyond":    {[][]byte{frame(9, 1)}, "unknown kind of frame 9"},
 		"length":         {[][]byte{frame(kindPing, 0, 1)}, "frame of kind 6 with 1 bytes"},
-		"long":           {[][]byte{frame(kindData, 1, make([]byte, maxPayload+1)...)}, "with 16385 bytes"},
+		"long":           {[][]byte{frame(kindData, 1, make([]byte, maxPayload+1)...)}, "frame of kind 2 with 16377 bytes"},
 		"stream of ping": {[][]byte{frame(kindPing, 1, 1, 2, 3, 4, 5, 6, 7, 8)}, "frame of kind 6 for stream 1"},
 		"no stream":      {[][]byte{frame(kindData, 0, 1)}, "frame of kind 2 for stream 0"},
 		"twice":          {[][]byte{frame(kindOpen, 1), frame(kindOpen, 1)}, "opened twice"},
 		"window":         {[][]byte{frame(kindOpen, 1), frame(kindWindow, 1, 255, 255, 255, 255)}, "beyond all bounds"},
 		"windows":        {[][]byte{frame(kindOpen, 1), frame(kindWindow, 1, 127, 0, 0, 0), frame(kindWindow, 1, 127, 0, 0, 0)}, "beyond all bounds"},
 		"after the end":  {[][]byte{frame(kindOpen, 1), frame(kindEnd, 1), frame(kindData, 1, 1)}, "after the end"},
-		"too much":       {[][]byte{frame(kindOpen, 1, full...), frame(kindData, 1, full...), frame(kindData, 1, full...), frame(kindData, 1, full...), frame(kindData, 1, 1)}, "more bytes than were allowed"},
+		"too much":       {[][]byte{frame(kindOpen, 1, full...), frame(kindData, 1, full...), frame(kindData, 1, full...), frame(kindData, 1, full...), frame(kindData, 1, full...)}, "more bytes than were allowed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := net.Pipe()
@@ -355,6 +355,7 @@ func TestWindows(t *testing.T) {
 			_ = st.Close()
 		})
 		near.rtt.Store(int64(50 * time.Millisecond)) // the pipe has none
+		near.distance.Store(int64(50 * time.Millisecond))
 		st, err := near.Open([]byte("x"))
 		require.NoError(t, err)
 		_, err = io.CopyN(io.Discard, st, 20<<20)
@@ -372,6 +373,67 @@ func TestWindows(t *testing.T) {
 		require.Zero(t, near.Held())
 		_, _ = near.Close(), far.Close()
 	})
+}
+
+// TestWindowsOfNearPeersStaySmall has readers that are quick only until what is behind them
+// is full.
+func TestWindowsOfNearPeersStaySmall(t *testing.T) {
+	near, _ := pair(t, Config{}, func(st *Stream) {
+		_, _ = st.Write(make([]byte, 64<<20))
+		_ = st.Close()
+	})
+	near.rtt.Store(int64(time.Hour)) // all readers are quick
+	for range 300 {
+		st, err := near.Open(nil)
+		require.NoError(t, err)
+		_, err = io.CopyN(io.Discard, st, 1<<20)
+		require.NoError(t, err)
+		require.LessOrEqual(t, st.window, shortWindow)
+	}
+	require.LessOrEqual(t, near.Held(), int64(DefaultMemory/2+DefaultWindow*300))
+	st, err := near.Open(nil)
+	require.NoError(t, err, "there is room for more")
+	require.NoError(t, st.Close())
+}
+
+// TestDirect delivers to a reader that waits, in pieces that fit or not.
+func TestDirect(t *testing.T) {
+	near, _ := pair(t, Config{}, echo)
+	st, err := near.Open(nil)
+	require.NoError(t, err)
+	buf := make([]byte, 100)
+	for _, size := range []int{1, 100, 101, 1000, maxPayload + 1} {
+		text := noise(uint64(size), size)
+		got := make(chan []byte)
+		go func() {
+			var all []byte
+			for len(all) < size {
+				n, err := st.Read(buf)
+				if err != nil {
+					break
+				}
+				all = append(all, buf[:n]...)
+			}
+			got <- all
+		}()
+		_, err := st.Write(text)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(text, <-got), size)
+	}
+	// Who gave up waiting gets nothing into its memory any more.
+	require.NoError(t, st.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
+	clear(buf)
+	_, err = st.Read(buf)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	_, err = st.Write([]byte("late"))
+	require.NoError(t, err)
+	require.NoError(t, st.SetReadDeadline(time.Time{}))
+	late := make([]byte, 4)
+	_, err = io.ReadFull(st, late)
+	require.NoError(t, err)
+	require.Equal(t, "late", string(late))
+	require.Equal(t, make([]byte, 100), buf)
+	require.NoError(t, st.Close())
 }
 
 // TestBrokenConnection has both sides learn of it, and nobody wait any more.

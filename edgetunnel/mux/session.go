@@ -25,6 +25,7 @@ type Session struct {
 
 	lastRead atomic.Int64 // when bytes came last, from start
 	rtt      atomic.Int64 // of the last ping
+	distance atomic.Int64 // the shortest of the last ones, which no load has made longer
 	in, out  atomic.Uint64
 
 	mu      sync.Mutex
@@ -234,6 +235,13 @@ func (s *Session) ponged(token []byte) {
 		return // it is none of ours
 	}
 	s.rtt.Store(int64(took))
+	// It is believed to be longer only little by little.
+	const drift = 8
+	if before := time.Duration(s.distance.Load()); before == 0 || took < before+before/drift {
+		s.distance.Store(int64(took))
+	} else {
+		s.distance.Store(int64(before + before/drift))
+	}
 	s.once.Do(func() { close(s.ready) })
 }
 

@@ -35,6 +35,8 @@ type Stream struct {
 	renewed  time.Duration
 	readable chan struct{}
 	readBy   deadline
+	waiting  []byte // where a reader that waits wants its bytes; nil when it does not
+	direct   int    // how many it got there
 }
 
 func newStream(s *Session) *Stream {
@@ -50,27 +52,51 @@ func newStream(s *Session) *Stream {
 // session.
 func (st *Stream) Read(p []byte) (int, error) {
 	for {
-		st.mu.Lock()
-		if st.readBy.passed() {
-			st.mu.Unlock()
-			return 0, os.ErrDeadlineExceeded
+		n, more, err := st.take(p)
+		if more > 0 {
+			st.allow(more)
 		}
-		if st.queue.size > 0 {
-			n := st.queue.read(p)
-			more := st.consume(n)
-			st.mu.Unlock()
-			if more > 0 {
-				st.allow(more)
-			}
-			return n, nil
-		}
-		err := st.recvErr
-		st.mu.Unlock()
-		if err != nil {
-			return 0, err
+		if n > 0 || err != nil || len(p) == 0 {
+			return n, err
 		}
 		<-st.readable
 	}
+}
+
+// ReadNow reads what is there, and does not wait. It must not be called while somebody
+// else reads.
+func (st *Stream) ReadNow(p []byte) (n int) {
+	st.mu.Lock()
+	more := 0
+	if st.queue.size > 0 {
+		n = st.queue.read(p)
+		more = st.consume(n)
+	}
+	st.mu.Unlock()
+	if more > 0 {
+		st.allow(more)
+	}
+	return n
+}
+
+// take reads what is there. If that is nothing, p is where it is wanted.
+func (st *Stream) take(p []byte) (n, more int, err error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	n, st.direct, st.waiting = st.direct, 0, nil
+	switch {
+	case n > 0:
+	case st.readBy.passed():
+		return 0, 0, os.ErrDeadlineExceeded
+	case st.queue.size > 0:
+		n = st.queue.read(p)
+	case st.recvErr != nil:
+		return 0, 0, st.recvErr
+	default:
+		st.waiting = p
+		return 0, 0, nil
+	}
+	return n, st.consume(n), nil
 }
 
 // consume notes that n bytes were read, and returns how many more the peer is to be
@@ -88,9 +114,7 @@ func (st *Stream) consume(n int) (more int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if quick {
-		// The reader would wait for the peer. It gets no more than a part of what is left.
-		const part = 8
-		st.window += max(min(st.window, s.config.MaxWindow-st.window, int(min((s.config.Memory-s.granted)/part, math.MaxInt32))), 0)
+		st.window += s.growth(st.window)
 	}
 	// What the window was made smaller by is not allowed again.
 	more = max(st.window-st.queue.size-st.allowed, 0)
@@ -101,11 +125,32 @@ func (st *Stream) consume(n int) (more int) {
 	return more
 }
 
-// shrink halves the window of a reader that has read less since the last call.
+const (
+	// shortWindow is what windows grow to whatever the distance. 4 ms away that is enough
+	// for 60 MB/s.
+	shortWindow = 256 << 10
+	// longRate is how many bytes per second a window is to be enough for further away.
+	longRate = 100 << 20
+)
+
+// growth returns how much larger a window becomes whose reader would wait for the peer. What
+// comes in before a slow reader shows that it is slow is held, so that near peers get
+// little. One half of the memory is left for further streams, and of the other each gets no
+// more than a part of what is left. The lock is held.
+func (s *Session) growth(window int) int {
+	const part = 8
+	far := int(min(float64(longRate)*time.Duration(s.distance.Load()).Seconds(), math.MaxInt32))
+	most := min(max(far, shortWindow), s.config.MaxWindow)
+	left := min((s.config.Memory/2-s.granted)/part, math.MaxInt32)
+	return max(min(window, most-window, int(left)), 0)
+}
+
+// shrink halves the window of a reader that has read less of it since the last call, which
+// is many round trips ago.
 func (st *Stream) shrink() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.read < st.window/2 {
+	if st.read < st.window {
 		st.window = max(st.window/2, st.session.config.Window)
 	}
 	st.read = 0
@@ -137,6 +182,10 @@ func (st *Stream) receive(p []byte, end bool) error {
 		return protocolError("more bytes than were allowed")
 	}
 	st.allowed -= len(p)
+	if len(st.waiting) > 0 {
+		st.direct = copy(st.waiting, p)
+		p, st.waiting = p[st.direct:], nil
+	}
 	st.queue.write(p)
 	if end {
 		st.recvErr = io.EOF
@@ -224,6 +273,7 @@ func (st *Stream) CloseWithCode(code Code) {
 	received := st.recvErr != nil
 	st.recvErr = ErrClosed
 	st.queue.clear()
+	st.waiting = nil
 	st.readBy.stop()
 	notify(st.readable)
 
