@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // wire is a direction of a network.
@@ -15,6 +17,22 @@ type wire struct {
 	delay time.Duration // from one end to the other
 	rate  float64       // bytes per second; 0: whatever comes
 	queue int           // bytes that may be on the way
+	// exact has the system wait, which is late by less than a tenth of a millisecond,
+	// instead of a timer of Go, which may be by a whole one.
+	exact bool
+}
+
+// wait waits until something is due.
+func (w *wire) wait(due time.Time) {
+	d := time.Until(due)
+	if !w.exact || d <= 0 {
+		time.Sleep(d)
+		return
+	}
+	left := unix.NsecToTimespec(int64(d))
+	for errors.Is(unix.Nanosleep(&left, &left), unix.EINTR) { // by a signal of the scheduler's
+		continue
+	}
 }
 
 // pieceSize is how much is passed on at once.
@@ -80,7 +98,7 @@ func (f *flow) take(before int) ([]byte, bool) {
 	next := f.pieces[0]
 	f.pieces = f.pieces[1:]
 	f.mu.Unlock()
-	time.Sleep(time.Until(next.due))
+	f.wait(next.due)
 	return next.data, true
 }
 

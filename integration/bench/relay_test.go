@@ -94,7 +94,7 @@ func TestWireBreaks(t *testing.T) {
 func TestRelay(t *testing.T) {
 	o := startTestOrigin(t)
 	path, _ := o.page(reply{size: 1 << 20})
-	r, err := startRelay(o.addr, wire{delay: 5 * time.Millisecond, queue: 1 << 20})
+	r, err := startRelay(o.addr, wire{delay: 5 * time.Millisecond, queue: 1 << 20, exact: true})
 	require.NoError(t, err)
 	defer r.close()
 	start := time.Now()

@@ -45,3 +45,10 @@ var wafRows = []row{
 	{"waf-sites", "23 sites with the rule set: memory beside one", runWaffedSites},
 	{"waf-uploads", "content of 1 GiB in each framing: whole, and in bounded memory", runUploads},
 }
+
+// tunnelRows are the measurements of edge_tunnel.
+var tunnelRows = []row{
+	{"tunnel-small", "64 connections want 1 KiB: rate, CPU and P99 beside a direct proxy", runTunnelSmall},
+	{"tunnel-delay", "the same with an agent that is 40 ms away", runTunnelDelay},
+	{"tunnel-bulk", "one download of 100 MiB: speed beside a direct proxy", runTunnelBulk},
+}
