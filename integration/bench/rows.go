@@ -51,4 +51,5 @@ var tunnelRows = []row{
 	{"tunnel-small", "64 connections want 1 KiB: rate, CPU and P99 beside a direct proxy", runTunnelSmall},
 	{"tunnel-delay", "the same with an agent that is 40 ms away", runTunnelDelay},
 	{"tunnel-bulk", "one download of 100 MiB: speed beside a direct proxy", runTunnelBulk},
+	{"tunnel-kill", "1 of 2 agents dies with 40 GETs and 40 POSTs under way", runTunnelKill},
 }
