@@ -38,6 +38,7 @@ type answer struct {
 	method, id string
 	status     int // 0: err tells why
 	err        error
+	cut        bool // the response has begun, and broken off
 	start      time.Time
 	took       time.Duration
 	size       int64
@@ -48,6 +49,9 @@ func (a *answer) ok() bool { return a.err == nil && a.status == http.StatusOK }
 
 // String tells what went wrong.
 func (a *answer) String() string {
+	if a.cut {
+		return a.method + " cut off after its header"
+	}
 	if a.err != nil {
 		return fmt.Sprintf("%s: %v", a.method, a.err)
 	}
@@ -75,7 +79,7 @@ func (c *caller) call(ctx context.Context, method, path string) (a answer) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	a.size, a.err = io.Copy(io.Discard, resp.Body)
-	a.status = resp.StatusCode
+	a.status, a.cut = resp.StatusCode, a.err != nil
 	return a
 }
 
@@ -100,15 +104,20 @@ type traffic struct {
 	done     map[string]int // by method
 	failures map[string]int // by method and what went wrong
 	failed   int
+	cut      int // of those, after the header of the response
 	twice    int // executions beyond the first of a request that may not be sent twice
 	slowest  time.Duration
+}
+
+func newTraffic() *traffic {
+	return &traffic{done: make(map[string]int), failures: make(map[string]int)}
 }
 
 // flowing sends requests with n callers until stop is called, which returns what they
 // came to.
 func (c *caller) flowing(ctx context.Context, n int, path string, books *ledger, methods ...string) (stop func() *traffic) {
 	var (
-		t            = &traffic{done: make(map[string]int), failures: make(map[string]int)}
+		t            = newTraffic()
 		running, end = context.WithCancel(ctx)
 		wg           sync.WaitGroup
 	)
@@ -135,11 +144,25 @@ func (t *traffic) add(a *answer, books *ledger) {
 	t.slowest = max(t.slowest, a.took)
 	if !a.ok() {
 		t.failed++
+		if a.cut {
+			t.cut++
+		}
 		t.failures[a.String()]++
 	}
 	if books != nil && a.method != http.MethodGet {
 		t.twice += max(books.executed(a.id)-1, 0)
 	}
+}
+
+// merge adds what others came to.
+func (t *traffic) merge(o *traffic) {
+	for k, n := range o.done {
+		t.done[k] += n
+	}
+	for k, n := range o.failures {
+		t.failures[k] += n
+	}
+	t.failed, t.cut, t.twice, t.slowest = t.failed+o.failed, t.cut+o.cut, t.twice+o.twice, max(t.slowest, o.slowest)
 }
 
 // String tells how many requests there were, and what went wrong.

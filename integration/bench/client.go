@@ -65,8 +65,14 @@ func (c *client) secure(ctx context.Context, config *tls.Config) error {
 	return nil
 }
 
-// close ends the connection.
-func (c *client) close() { _ = c.conn.Close() }
+// close ends the connection. One with TLS is not told goodbye, for which it might wait.
+func (c *client) close() {
+	if over, ok := c.conn.(*tls.Conn); ok {
+		_ = over.NetConn().Close()
+		return
+	}
+	_ = c.conn.Close()
+}
 
 // send writes one request.
 func (c *client) send(r *request) error {
