@@ -52,7 +52,7 @@ func runTunnelBulk(ctx context.Context, b *bench) error {
 				i = len(speeds) - 1 - i
 			}
 			var speed float64
-			_, edge, agent, err := t.costs(agents[i], func() (_ loadResult, err error) {
+			_, cost, err := t.costs(agents[i], func() (_ loadResult, err error) {
 				speed, err = t.download(ctx, i, path)
 				return loadResult{}, err
 			})
@@ -60,7 +60,7 @@ func runTunnelBulk(ctx context.Context, b *bench) error {
 				return err
 			}
 			if round >= 0 {
-				speeds[i], busy[i] = append(speeds[i], speed), append(busy[i], (edge+agent).Seconds())
+				speeds[i], busy[i] = append(speeds[i], speed), append(busy[i], cost.all().Seconds())
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"time"
 )
 
@@ -24,17 +25,27 @@ const (
 
 const manyIdle = "\t\ttransport http {\n\t\t\tkeepalive_idle_conns_per_host 128\n\t\t}\n"
 
+// spent is processor time.
+type spent struct{ edge, agent, own time.Duration }
+
+// all is that of edge and agent.
+func (s spent) all() time.Duration { return s.edge + s.agent }
+
 // pace is what rounds of a load came to at one site.
 type pace struct {
 	rate, cpu, agent, p50, p99 sample
+	own                        sample // of the generator and the backend
+	busy                       sample // processors, with all of it
 }
 
-// add adds a round, in which edge and agent used that much processor time.
-func (p *pace) add(r loadResult, edge, agent time.Duration) {
+// add adds a round.
+func (p *pace) add(r loadResult, s spent) {
 	n := float64(r.requests)
 	p.rate = append(p.rate, n/r.time.Seconds())
-	p.cpu = append(p.cpu, (edge+agent).Seconds()/n)
-	p.agent = append(p.agent, agent.Seconds()/n)
+	p.cpu = append(p.cpu, s.all().Seconds()/n)
+	p.agent = append(p.agent, s.agent.Seconds()/n)
+	p.own = append(p.own, s.own.Seconds()/n)
+	p.busy = append(p.busy, (s.all()+s.own).Seconds()/r.time.Seconds())
 	p.p50 = append(p.p50, r.latencies.quantile(0.5))
 	p.p99 = append(p.p99, r.latencies.quantile(0.99))
 }
@@ -74,12 +85,12 @@ func runTunnelSmall(ctx context.Context, b *bench) error {
 			if round%2 == 1 {
 				i = len(conns) - 1 - i
 			}
-			done, edge, used, err := t.costs(agent, func() (loadResult, error) { return l.drive(ctx, conns[i], limit) })
+			done, cost, err := t.costs(agent, func() (loadResult, error) { return l.drive(ctx, conns[i], limit) })
 			if err != nil {
 				return err
 			}
 			if round >= 0 {
-				paces[i].add(done, edge, used)
+				paces[i].add(done, cost)
 			}
 		}
 	}
@@ -105,24 +116,29 @@ func wholly(size int64) func(int64, *responseHead) error {
 	}
 }
 
-// costs returns the processor time that edge and agent use during a load.
-func (t *tunnel) costs(agent *process, run func() (loadResult, error)) (done loadResult, edge, used time.Duration, err error) {
-	var before, after [2]time.Duration
-	read := func(to *[2]time.Duration) {
-		for i, p := range []*process{t.process, agent} {
-			if to[i], err = p.cpuTime(); err != nil {
-				return
-			}
-		}
-	}
-	if read(&before); err != nil {
-		return
+// costs returns the processor time that a load takes.
+func (t *tunnel) costs(agent *process, run func() (loadResult, error)) (done loadResult, s spent, err error) {
+	before, err := t.spent(agent)
+	if err != nil {
+		return done, s, err
 	}
 	if done, err = run(); err != nil {
-		return
+		return done, s, err
 	}
-	read(&after)
-	return done, after[0] - before[0], after[1] - before[1], err
+	after, err := t.spent(agent)
+	return done, spent{after.edge - before.edge, after.agent - before.agent, after.own - before.own}, err
+}
+
+// spent returns the processor time until now.
+func (t *tunnel) spent(agent *process) (s spent, err error) {
+	if s.edge, err = t.cpuTime(); err != nil {
+		return s, err
+	}
+	if s.agent, err = agent.cpuTime(); err != nil {
+		return s, err
+	}
+	s.own, err = ownTime()
+	return s, err
 }
 
 // addPaces judges the sites of the row.
@@ -132,15 +148,15 @@ func (t *table) addPaces(p []pace) {
 	t.add(finding{
 		what: "rate", measured: fmt.Sprintf("%s, %.0f/s", rate.ratio(), tunnel.rate.median()),
 		target: fmt.Sprintf(">= %.2fx of direct", leastTunnelRate), reached: rate.median() >= leastTunnelRate,
-		beside: fmt.Sprintf("direct %.0f/s; with 128 idle connections %.0f/s, against which %s",
-			direct.rate.median(), idle.rate.median(), tunnel.rate.over(idle.rate).ratio()),
+		beside: fmt.Sprintf("direct %.0f/s; with 128 idle connections %.0f/s, against which %s; %.2f, direct %.2f of %d processors were busy with it",
+			direct.rate.median(), idle.rate.median(), tunnel.rate.over(idle.rate).ratio(), tunnel.busy.median(), direct.busy.median(), runtime.NumCPU()),
 	})
 	cpu := tunnel.cpu.over(direct.cpu)
 	t.add(finding{
 		what: "CPU of edge and agent", measured: fmt.Sprintf("%s, %.1f us", cpu.ratio(), tunnel.cpu.median()*1e6),
 		target: fmt.Sprintf("<= %.1fx of direct", mostTunnelCPU), reached: cpu.median() <= mostTunnelCPU,
-		beside: fmt.Sprintf("of the agent %.1f us; direct %.1f us; with 128 idle connections %.1f us, against which %s",
-			tunnel.agent.median()*1e6, direct.cpu.median()*1e6, idle.cpu.median()*1e6, tunnel.cpu.over(idle.cpu).ratio()),
+		beside: fmt.Sprintf("of the agent %.1f us; direct %.1f us; with 128 idle connections %.1f us, against which %s; generator and backend %.1f us, direct %.1f us",
+			tunnel.agent.median()*1e6, direct.cpu.median()*1e6, idle.cpu.median()*1e6, tunnel.cpu.over(idle.cpu).ratio(), tunnel.own.median()*1e6, direct.own.median()*1e6),
 	})
 	p99 := tunnel.p99.over(direct.p99)
 	t.add(finding{
