@@ -24,7 +24,7 @@ Usage: ./xcaddy.sh COMMAND
         that would take too long with it without.
   bench [-short] [NAME]...
         Runs benchmarks of the whole server: those of a group (cache, limit, breaker,
-        waf), single ones by name (hit-1k), or all. bench -h lists them.
+        waf, tunnel), single ones by name (hit-1k), or all. bench -h lists them.
   conformance [-o DIR] SUITE_DIR
         Runs the suite of a checkout of http-tests/cache-tests, whose npm
         packages are installed, and fails when fewer tests pass than must.

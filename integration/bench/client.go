@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"hash/crc32"
 	"net"
+	"strconv"
 	"time"
 )
 
@@ -18,12 +20,14 @@ type client struct {
 	out  []byte
 }
 
-// request is a GET request.
+// request is a request, usually a GET.
 type request struct {
-	host string // "" is defaultHost
-	path string
+	method string // "" is GET
+	host   string // "" is defaultHost
+	path   string
 	// fields are whole lines with their CRLF.
 	fields string
+	body   []byte // sent with its length when there is one
 }
 
 // response is what a client saw of one response.
@@ -51,8 +55,24 @@ func dial(ctx context.Context, addr string, deadline time.Time) (*client, error)
 	return &client{conn: conn, in: newResponseReader(conn)}, nil
 }
 
-// close ends the connection.
-func (c *client) close() { _ = c.conn.Close() }
+// secure does the handshake of TLS.
+func (c *client) secure(ctx context.Context, config *tls.Config) error {
+	conn := tls.Client(c.conn, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.conn, c.in = conn, newResponseReader(conn)
+	return nil
+}
+
+// close ends the connection. One with TLS is not told goodbye, for which it might wait.
+func (c *client) close() {
+	if over, ok := c.conn.(*tls.Conn); ok {
+		_ = over.NetConn().Close()
+		return
+	}
+	_ = c.conn.Close()
+}
 
 // send writes one request.
 func (c *client) send(r *request) error {
@@ -60,13 +80,24 @@ func (c *client) send(r *request) error {
 	if host == "" {
 		host = defaultHost
 	}
-	c.out = append(c.out[:0], "GET "...)
+	method := r.method
+	if method == "" {
+		method = "GET"
+	}
+	c.out = append(c.out[:0], method...)
+	c.out = append(c.out, ' ')
 	c.out = append(c.out, r.path...)
 	c.out = append(c.out, " HTTP/1.1\r\nHost: "...)
 	c.out = append(c.out, host...)
 	c.out = append(c.out, "\r\n"...)
 	c.out = append(c.out, r.fields...)
+	if len(r.body) > 0 {
+		c.out = append(c.out, "Content-Length: "...)
+		c.out = strconv.AppendInt(c.out, int64(len(r.body)), 10)
+		c.out = append(c.out, "\r\n"...)
+	}
 	c.out = append(c.out, "\r\n"...)
+	c.out = append(c.out, r.body...)
 	_, err := c.conn.Write(c.out)
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +25,10 @@ type load struct {
 	make func(i int64, r *request)
 	// check, when not nil, judges each response head.
 	check func(i int64, h *responseHead) error
+	// tls, when not nil, has the connections use it.
+	tls *tls.Config
+	// timed keeps the latency of each request, from when it was made.
+	timed bool
 }
 
 // loadResult is what a load did.
@@ -32,6 +37,7 @@ type loadResult struct {
 	time      time.Duration
 	perSecond []int64 // responses in each whole second
 	longest   time.Duration
+	latencies sample // in seconds, if they are kept
 }
 
 // run sends the requests, and returns an error when any of them failed.
@@ -40,12 +46,27 @@ func (l *load) run(ctx context.Context) (loadResult, error) {
 	if limit == 0 {
 		limit = time.Minute
 	}
-	clients, err := dialMany(ctx, l.addr, l.clients, limit)
+	clients, err := l.connect(ctx, limit)
 	if err != nil {
 		return loadResult{}, err
 	}
 	defer closeAll(clients)
 	return l.drive(ctx, clients, limit)
+}
+
+// connect opens the connections.
+func (l *load) connect(ctx context.Context, limit time.Duration) ([]*client, error) {
+	clients, err := dialMany(ctx, l.addr, l.clients, limit)
+	if err != nil || l.tls == nil {
+		return clients, err
+	}
+	for _, c := range clients {
+		if err := c.secure(ctx, l.tls); err != nil {
+			closeAll(clients)
+			return nil, err
+		}
+	}
+	return clients, nil
 }
 
 // drive sends the requests over connections that stay open.
@@ -54,6 +75,7 @@ func (l *load) drive(ctx context.Context, clients []*client, limit time.Duration
 		next, done, longest atomic.Int64
 		seconds             = make([]atomic.Int64, int(limit/time.Second)+1)
 		errs                = make([]error, len(clients))
+		latencies           = make([]sample, len(clients))
 		wg                  sync.WaitGroup
 		start               = time.Now()
 	)
@@ -69,6 +91,9 @@ func (l *load) drive(ctx context.Context, clients []*client, limit time.Duration
 					return
 				}
 				l.make(i, &r)
+				if l.timed { // not what making it took
+					before = time.Now()
+				}
 				head, err := c.skim(&r)
 				if err == nil && l.check != nil {
 					err = l.check(i, head)
@@ -81,12 +106,15 @@ func (l *load) drive(ctx context.Context, clients []*client, limit time.Duration
 				now := time.Now()
 				seconds[min(int(now.Sub(start)/time.Second), len(seconds)-1)].Add(1)
 				atomicMax(&longest, int64(now.Sub(before)))
+				if l.timed {
+					latencies[n] = append(latencies[n], now.Sub(before).Seconds())
+				}
 				before = now
 			}
 		})
 	}
 	wg.Wait()
-	result := loadResult{requests: done.Load(), time: time.Since(start), longest: time.Duration(longest.Load())}
+	result := loadResult{requests: done.Load(), time: time.Since(start), longest: time.Duration(longest.Load()), latencies: slices.Concat(latencies...)}
 	for i := range min(int(result.time/time.Second), len(seconds)) {
 		result.perSecond = append(result.perSecond, seconds[i].Load())
 	}

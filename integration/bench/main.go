@@ -41,7 +41,7 @@ type suite struct {
 	rows []row
 }
 
-var suites = []suite{{"cache", cacheRows}, {"limit", limitRows}, {"breaker", breakerRows}, {"waf", wafRows}}
+var suites = []suite{{"cache", cacheRows}, {"limit", limitRows}, {"breaker", breakerRows}, {"waf", wafRows}, {"tunnel", tunnelRows}}
 
 // bench is what all rows work with.
 type bench struct {

@@ -19,7 +19,7 @@ func TestChoose(t *testing.T) {
 	}
 	all, err := choose(nil)
 	require.NoError(t, err)
-	require.Equal(t, slices.Concat(names(cacheRows), names(limitRows), names(breakerRows), names(wafRows)), names(all))
+	require.Equal(t, slices.Concat(names(cacheRows), names(limitRows), names(breakerRows), names(wafRows), names(tunnelRows)), names(all))
 	for _, test := range []struct{ args, want []string }{
 		{[]string{"cache"}, names(cacheRows)},
 		{[]string{"hit-1k"}, []string{"hit-1k"}},
@@ -44,7 +44,7 @@ func TestRowNamesAreUnique(t *testing.T) {
 	for _, s := range suites {
 		seen[s.name] = true
 	}
-	for _, r := range slices.Concat(cacheRows, limitRows, breakerRows, wafRows) {
+	for _, r := range slices.Concat(cacheRows, limitRows, breakerRows, wafRows, tunnelRows) {
 		require.False(t, seen[r.name], r.name)
 		seen[r.name] = true
 	}

@@ -151,3 +151,20 @@ func checksum(size int64) (sum uint32) {
 
 // castagnoli is the polynomial that processors know.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sink takes what is sent to a new path, and counts its bytes.
+func (o *origin) sink() (path string, received *atomic.Int64) {
+	o.pages++
+	path, received = "/page"+strconv.Itoa(o.pages), new(atomic.Int64)
+	o.mux.HandleFunc(path, func(_ http.ResponseWriter, req *http.Request) {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := req.Body.Read(buf)
+			received.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	})
+	return path, received
+}

@@ -91,9 +91,22 @@ func (p *process) stop() {
 	select {
 	case <-p.done:
 	case <-time.After(stopLimit):
-		_ = p.cmd.Process.Kill()
-		<-p.done
+		p.kill()
 	}
+}
+
+// signal sends a signal to the process itself.
+func (p *process) signal(s syscall.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("sending %s to %s: %w", s, p.name, err)
+	}
+	return nil
+}
+
+// kill ends the process at once.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.done
 }
 
 // tree returns the ids of the process and of all its descendants.

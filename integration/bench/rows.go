@@ -45,3 +45,16 @@ var wafRows = []row{
 	{"waf-sites", "23 sites with the rule set: memory beside one", runWaffedSites},
 	{"waf-uploads", "content of 1 GiB in each framing: whole, and in bounded memory", runUploads},
 }
+
+// tunnelRows are the measurements of edge_tunnel.
+var tunnelRows = []row{
+	{"tunnel-small", "64 connections want 1 KiB: rate, CPU and P99 beside a direct proxy", runTunnelSmall},
+	{"tunnel-delay", "the same with an agent that is 40 ms away", runTunnelDelay},
+	{"tunnel-bulk", "one download of 100 MiB: speed beside a direct proxy", runTunnelBulk},
+	{"tunnel-slow", "200 clients read slowly: P99 of fast requests beside them, memory", runTunnelSlow},
+	{"tunnel-kill", "1 of 2 agents dies with 40 GETs and 40 POSTs under way", runTunnelKill},
+	{"tunnel-frozen", "1 of 2 agents is stopped; and one that is well behind a full link", runTunnelFrozen},
+	{"tunnel-drain", "1 of 2 agents is ended under load of every method", runTunnelDrain},
+	{"tunnel-restart", "the edge is restarted: time until its agent is back", runTunnelRestart},
+	{"tunnel-reload", "20 reloads of the edge under load: sessions and requests lost", runTunnelReload},
+}

@@ -12,8 +12,9 @@ import (
 // its own.
 type sites struct {
 	*process
-	admin *admin
-	addrs []string // of the sites, in their order
+	admin   *admin
+	addrs   []string // of the sites, in their order
+	starter func() (*process, error)
 }
 
 // siteOptions describe a server.
@@ -42,16 +43,26 @@ func (b *bench) startSites(ctx context.Context, o siteOptions) (*sites, error) {
 	if err := os.WriteFile(file, []byte(o.caddyfile(addrs[0], addrs[1:])), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := startProcess(o.name, dir, []string{"XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir},
-		b.server, "run", "--config", file, "--adapter", "caddyfile")
-	if err != nil {
+	s := &sites{admin: newAdmin(addrs[0]), addrs: addrs[1:], starter: func() (*process, error) {
+		return startProcess(o.name, dir, []string{"XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir},
+			b.server, "run", "--config", file, "--adapter", "caddyfile")
+	}}
+	if s.process, err = s.starter(); err != nil {
 		return nil, err
 	}
-	if err := p.await(ctx, addrs...); err != nil {
-		p.stop()
+	if err := s.await(ctx, addrs...); err != nil {
+		s.stop()
 		return nil, err
 	}
-	return &sites{process: p, admin: newAdmin(addrs[0]), addrs: addrs[1:]}, nil
+	return s, nil
+}
+
+// startAgain starts the server again, which has ended, at the same addresses. It waits for
+// nothing.
+func (s *sites) startAgain() (err error) {
+	s.admin.close()
+	s.process, err = s.starter()
+	return err
 }
 
 // close stops the server.
