@@ -25,11 +25,11 @@ const (
 
 const manyIdle = "\t\ttransport http {\n\t\t\tkeepalive_idle_conns_per_host 128\n\t\t}\n"
 
-// spent is processor time.
-type spent struct{ edge, agent, own time.Duration }
+// effort is processor time.
+type effort struct{ edge, agent, own time.Duration }
 
 // all is that of edge and agent.
-func (s spent) all() time.Duration { return s.edge + s.agent }
+func (s effort) all() time.Duration { return s.edge + s.agent }
 
 // pace is what rounds of a load came to at one site.
 type pace struct {
@@ -39,7 +39,7 @@ type pace struct {
 }
 
 // add adds a round.
-func (p *pace) add(r loadResult, s spent) {
+func (p *pace) add(r loadResult, s effort) {
 	n := float64(r.requests)
 	p.rate = append(p.rate, n/r.time.Seconds())
 	p.cpu = append(p.cpu, s.all().Seconds()/n)
@@ -117,7 +117,7 @@ func wholly(size int64) func(int64, *responseHead) error {
 }
 
 // costs returns the processor time that a load takes.
-func (t *tunnel) costs(agent *process, run func() (loadResult, error)) (done loadResult, s spent, err error) {
+func (t *tunnel) costs(agent *process, run func() (loadResult, error)) (done loadResult, s effort, err error) {
 	before, err := t.spent(agent)
 	if err != nil {
 		return done, s, err
@@ -126,11 +126,11 @@ func (t *tunnel) costs(agent *process, run func() (loadResult, error)) (done loa
 		return done, s, err
 	}
 	after, err := t.spent(agent)
-	return done, spent{after.edge - before.edge, after.agent - before.agent, after.own - before.own}, err
+	return done, effort{after.edge - before.edge, after.agent - before.agent, after.own - before.own}, err
 }
 
 // spent returns the processor time until now.
-func (t *tunnel) spent(agent *process) (s spent, err error) {
+func (t *tunnel) spent(agent *process) (s effort, err error) {
 	if s.edge, err = t.cpuTime(); err != nil {
 		return s, err
 	}

@@ -10,9 +10,9 @@ import (
 // TestPaces: a ratio is that of rounds beside each other.
 func TestPaces(t *testing.T) {
 	var all [3]pace
-	all[siteTunnel].add(loadResult{requests: 100, time: time.Second, latencies: sample{.001, .003}}, spent{edge: 8 * time.Millisecond, agent: 6 * time.Millisecond})
-	all[siteDirect].add(loadResult{requests: 100, time: time.Second / 2, latencies: sample{.001, .002}}, spent{edge: 10 * time.Millisecond})
-	all[siteIdle].add(loadResult{requests: 100, time: time.Second, latencies: sample{.001, .003}}, spent{edge: 10 * time.Millisecond})
+	all[siteTunnel].add(loadResult{requests: 100, time: time.Second, latencies: sample{.001, .003}}, effort{edge: 8 * time.Millisecond, agent: 6 * time.Millisecond})
+	all[siteDirect].add(loadResult{requests: 100, time: time.Second / 2, latencies: sample{.001, .002}}, effort{edge: 10 * time.Millisecond})
+	all[siteIdle].add(loadResult{requests: 100, time: time.Second, latencies: sample{.001, .003}}, effort{edge: 10 * time.Millisecond})
 	lines := tableLines(func(tab *table) { tab.addPaces(all[:]) })
 	require.Len(t, lines, 3)
 	require.Regexp(t, `^row +rate +0\.50x .*, 100/s +>= 0\.70x of direct +MISS +direct 200/s; .* against which 1\.00x`, lines[0])
