@@ -87,6 +87,29 @@ func TestWafCaddyfileRefuses(t *testing.T) {
 	}
 }
 
+// TestWafCaddyfileSaysWhere: what only the text of a Caddyfile is needed for is found with file
+// and line.
+func TestWafCaddyfileSaysWhere(t *testing.T) {
+	for _, test := range []struct{ text, err string }{
+		{"{\nname \"a b\"\n}", `edge_waf: name: invalid value "a b": want letters, digits, dots, - and _, at Testfile:2`},
+		{"{\n\nnotice 1ms\n}", "edge_waf: notice: invalid value 1000000: want 1000000000 to 86400000000000, at Testfile:3"},
+		{"{\ncrs {\nparanoia 3\ndetection_paranoia 2\n}\n}", "edge_waf: crs: detection_paranoia: invalid value 2: want 3 to 4, at Testfile:4"},
+		{"{\ncrs {\ndetection_paranoia 2\nparanoia 3\n}\n}", "edge_waf: crs: detection_paranoia: invalid value 2: want 3 to 4, at Testfile:4"},
+		{"{\ncrs {\nallowed_content_types json\n}\n}", `edge_waf: crs: allowed_content_types: invalid value "json": want a media type, such as application/json, at Testfile:3`},
+		{"{\ncrs {\npreset rest\npreset drupal\n}\n}", `edge_waf: crs: preset: unknown name "drupal": want graphql, grpc, rest, wordpress, at Testfile:4`},
+		{"{\ncrs off {\npreset rest\n}\n}", "edge_waf: crs: preset: has no effect: the rule set is off, at Testfile:3"},
+		{"{\nresponse {\ntypes html\n}\n}", `edge_waf: response: types: invalid value "html": want a media type, such as text/html, at Testfile:4`},
+		{"{\nbody_limit off\ndecode\n}", "edge_waf: body_limit: off: on_limit and decode have no effect, at Testfile:3"},
+		{"{\ncrs off\nresponse\n}", "edge_waf: response: there is no rule to look at it, at Testfile:4"},
+		{"{\ncrs off {\nexclude rule 1\n}\n}", "edge_waf: crs: exclude: there is no rule to exclude: the rule set is off, at Testfile:5"},
+	} {
+		_, err := parseWaf(test.text)
+		require.EqualError(t, err, test.err, test.text)
+	}
+	_, err := parseWaf("{\nresponse\ncrs off\nrules a\n}")
+	require.NoError(t, err, "the order is of no account")
+}
+
 // TestFilesAreToldApart: a Caddyfile adapts to something else when a file of rules that it
 // names has changed, since Caddy ignores a reload of the same.
 func TestFilesAreToldApart(t *testing.T) {
@@ -148,6 +171,8 @@ func TestWafConfigRefuses(t *testing.T) {
 		{`"crs": {"exclude": [{"rules": ["99999999"]}]}`, "edge_waf: crs: exclude: there is no rule 99999999"},
 		{`"crs": {"exclude": [{"tags": ["attack-sqly"]}]}`, "edge_waf: crs: exclude: there is no rule with the tag attack-sqly"},
 		{`"crs": {"off": true, "exclude": [{"rules": ["942100"]}]}`, "edge_waf: crs: exclude: there is no rule to exclude"},
+		{`"crs": {"off": true, "max_arg_name": 1}`, "edge_waf: crs: max_arg_name: has no effect: the rule set is off"},
+		{`"response": {}, "crs": {"off": true}`, "edge_waf: response: there is no rule to look at it"},
 		{`"crs": {"include": ["` + missing + `"]}`, "edge_waf: crs: include: stat " + missing + ": no such file or directory"},
 		{`"crs": {"include": ["` + missing + `*"]}`, "edge_waf: crs: include: " + missing + "*: no file has such a name"},
 		{`"crs": {"include": ["` + conf + `"]}`, "edge_waf: crs: " + conf + ":4: rule 1002: "},
@@ -171,11 +196,15 @@ func TestWafConfigRefuses(t *testing.T) {
 	} {
 		names++
 		options := test.options
-		if !strings.Contains(options, `"name"`) {
+		if !strings.HasPrefix(options, `"name"`) {
 			options += fmt.Sprintf(`, "name": "refused-%d"`, names)
 		}
 		_, _, err := provisionFirewall("{" + options + "}")
-		require.ErrorContains(t, err, test.err, test.options)
+		name := "a b"
+		if options != test.options {
+			name = fmt.Sprintf("refused-%d", names)
+		}
+		require.ErrorContains(t, err, strings.Replace(test.err, "edge_waf:", "edge_waf "+name+":", 1), test.options)
 	}
 	require.Equal(t, before, pooled(), "nothing is left of what was refused")
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
 
@@ -81,8 +82,14 @@ func TestBypassOfTheCacheByRules(t *testing.T) {
 	}
 }
 
+// TestZoneOfARuleMustBeThere: validating a config finds that it is not, as does loading it.
 func TestZoneOfARuleMustBeThere(t *testing.T) {
 	pack := file(t, "pack.yaml", []byte(limiting))
-	err := reloadtest.Load(t, wafConfig(`"crs": {"off": true}, "packs": ["`+pack+`"]`, ""))
-	require.ErrorContains(t, err, "edge_waf: rules: "+pack+`:4: rule odd: zone: there is no zone of edge_limit with on_demand named "odd"`)
+	want := "edge_waf operated: rules: " + pack + `:4: rule odd: zone: there is no zone of edge_limit with on_demand named "odd"`
+	config := wafConfig(`"crs": {"off": true}, "packs": ["`+pack+`"]`, "")
+	require.ErrorContains(t, reloadtest.Load(t, config), want)
+	var parsed *caddy.Config
+	require.NoError(t, caddy.StrictUnmarshalJSON([]byte(config), &parsed))
+	parsed.Admin = &caddy.AdminConfig{Disabled: true}
+	require.ErrorContains(t, caddy.Validate(parsed), want)
 }
