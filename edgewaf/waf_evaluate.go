@@ -77,7 +77,7 @@ func (i *inspection) verdict(v crs.Verdict, shadow bool) {
 		return
 	}
 	if !i.dry {
-		wafScore().Observe(float64(v.Inbound))
+		i.f.state.metrics.score.Observe(float64(v.Inbound))
 	}
 	for n := range v.Matches {
 		m := &v.Matches[n]

@@ -164,7 +164,7 @@ func (i *inspection) inspect() error {
 		i.byEngine()
 	}
 	if !i.dry {
-		wafDuration().Observe(time.Since(start).Seconds())
+		i.f.state.metrics.duration.Observe(time.Since(start).Seconds())
 	}
 	return nil
 }

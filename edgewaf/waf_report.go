@@ -50,7 +50,7 @@ func (i *inspection) report(phase string) {
 		e.Client = i.client.String()
 	}
 	for n := range e.Findings {
-		wafDecisions().WithLabelValues(e.Findings[n].Rule, e.Action).Inc()
+		i.f.state.metrics.decisions.WithLabelValues(e.Findings[n].Rule, e.Action).Inc()
 	}
 	if !i.found {
 		return

@@ -68,7 +68,7 @@ func (i *inspection) shorten() {
 // cut tells of content of which only a part is looked at.
 func (i *inspection) cut() {
 	if !i.dry {
-		wafCut().Inc()
+		i.f.state.metrics.cut.Inc()
 	}
 	if i.f.Body.OnLimit == OnReject {
 		i.fail("body-limit", http.StatusRequestEntityTooLarge, outcomeTooLong)
