@@ -22,6 +22,7 @@ func (i *inspection) byEngine() {
 	if i.f.engine == nil {
 		return
 	}
+	i.once()
 	if i.shorten(); i.over() {
 		return
 	}

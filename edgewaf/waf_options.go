@@ -18,8 +18,9 @@ import (
 // Defaults of a firewall.
 const (
 	// DefaultBudget is about half a second of one processor. At paranoia level 1 it lets
-	// content of DefaultBodyLimit bytes with a thousand arguments through.
-	DefaultBudget        = 600_000_000
+	// content of DefaultBodyLimit bytes with a thousand arguments and a third as many arrays
+	// through.
+	DefaultBudget        = 750_000_000
 	DefaultWafStatus     = 403
 	DefaultKeep          = 1000
 	DefaultLogRate       = 200

@@ -3,9 +3,11 @@ package edgewaf
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyedge/caddy-edge/edgewaf/content"
+	"github.com/caddyedge/caddy-edge/edgewaf/crs"
 )
 
 // What things cost beside their bytes, in bytes: measured, by rules that find nothing.
@@ -35,7 +37,8 @@ func (i *inspection) work() int64 {
 	case content.Form, content.Text:
 		size += perArgument * min(count("&"), int64(i.f.CRS.MaxArgs))
 	case content.JSON:
-		size += perArgument * min(count(","), int64(i.f.CRS.MaxArgs))
+		// The length of each array is an argument of its own.
+		size += perArgument * (min(count(","), int64(i.f.CRS.MaxArgs)) + min(count("["), int64(i.f.CRS.MaxArgs)))
 	case content.Multipart:
 		size += perArgument * min(count("\n--"), int64(i.f.CRS.MaxArgs))
 	case content.XML:
@@ -43,6 +46,22 @@ func (i *inspection) work() int64 {
 	case content.Other, content.Stream:
 	}
 	return size * int64(i.f.rules.phase)
+}
+
+// once has the engine see of JSON with more values than it takes each different one. Where
+// exceptions are about single places in arrays, or rules of included files may be about what
+// is left out, nothing is.
+func (i *inspection) once() {
+	o := i.f.CRS
+	if i.body.kind != content.JSON || bytes.Count(i.body.seen, []byte(",")) < o.MaxArgs || o.MaxArgsTotal > 0 || len(o.Include)+len(o.IncludeBefore) > 0 {
+		return
+	}
+	for _, list := range [][]*crs.Removal{i.off, i.shadows} {
+		if slices.ContainsFunc(list, (*crs.Removal).Numbered) {
+			return
+		}
+	}
+	i.body.seen = content.Once(i.body.seen, o.MaxArgs)
 }
 
 // leastLook is how much content is looked at even where that is more work than allowed.
