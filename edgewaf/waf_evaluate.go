@@ -22,7 +22,7 @@ func (i *inspection) byEngine() {
 	if i.f.engine == nil {
 		return
 	}
-	i.once()
+	i.abridge()
 	if i.shorten(); i.over() {
 		return
 	}

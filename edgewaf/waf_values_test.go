@@ -1,8 +1,11 @@
 package edgewaf
 
 import (
+	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -58,6 +61,39 @@ func TestJSONWithManyValues(t *testing.T) {
 	}
 	g := newWafRig(t, `"basic": "off"`)
 	require.Equal(t, http.StatusOK, g.do(browse("POST", "/import", records(1000, ""), "Content-Type: application/json")).Code, "within the default budget")
+}
+
+// TestImagesInValues: an image in a value passes, in the form in which scripts send one. What
+// only says that it is one does not, nor what else is there.
+func TestImagesInValues(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	picture := []byte("\x89PNG\r\n\x1a\n")
+	for range 20000 {
+		picture = append(picture, byte(r.Uint32()))
+	}
+	image := "data:image/png;base64," + base64.StdEncoding.EncodeToString(picture)
+	program := "data:image/png;base64," + base64.StdEncoding.EncodeToString([]byte("\x89PNG\r\n\x1a\n<?php system($_GET[0]);"))
+	g := newWafRig(t, "")
+	bounded := newWafRig(t, `"crs": {"max_arg_value": 1000}`)
+	for _, test := range []struct {
+		value string
+		want  int
+	}{{image, 200}, {program, 403}, {image + "' union select password from users-- -", 403}, {"data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==", 403}} {
+		for _, c := range [][2]string{
+			{"application/json", `{"user":{"avatar":"` + test.value + `"}}`},
+			{"text/plain", `{"user":{"avatar":"` + test.value + `"}}`},
+			{"application/x-www-form-urlencoded", "name=x&avatar=" + url.QueryEscape(test.value)},
+		} {
+			w := g.do(browse("POST", "/profile", c[1], "Content-Type: "+c[0]))
+			require.Equal(t, test.want, w.Code, "%s %.60s: %s", c[0], c[1], w.Body)
+			if test.want == 200 {
+				require.Equal(t, c[1], g.got)
+			}
+			require.Equal(t, http.StatusForbidden, bounded.do(browse("POST", "/profile", c[1], "Content-Type: "+c[0])).Code)
+		}
+	}
+	both := `{"avatar":"` + image + `","q":"1' union select password from users-- -"}`
+	require.Equal(t, http.StatusForbidden, g.do(browse("POST", "/profile", both, "Content-Type: application/json")).Code)
 }
 
 // manyDifferent is an array of so many texts.

@@ -48,20 +48,25 @@ func (i *inspection) work() int64 {
 	return size * int64(i.f.rules.phase)
 }
 
-// once has the engine see of JSON with more values than it takes each different one. Where
-// exceptions are about single places in arrays, or rules of included files may be about what
-// is left out, nothing is.
-func (i *inspection) once() {
-	o := i.f.CRS
-	if i.body.kind != content.JSON || bytes.Count(i.body.seen, []byte(",")) < o.MaxArgs || o.MaxArgsTotal > 0 || len(o.Include)+len(o.IncludeBefore) > 0 {
+// abridge has the engine see less of the content where that makes no difference: a word in the
+// place of each image, and of JSON with more values than it takes each different one. Rules of
+// included files may be about what is left out, and so are bounds on values.
+func (i *inspection) abridge() {
+	b, o := i.body, i.f.CRS
+	if len(o.Include)+len(o.IncludeBefore) > 0 || o.MaxArgsTotal > 0 {
 		return
 	}
-	for _, list := range [][]*crs.Removal{i.off, i.shadows} {
-		if slices.ContainsFunc(list, (*crs.Removal).Numbered) {
-			return
-		}
+	if o.MaxArgValue == 0 {
+		b.seen = content.WithoutImages(b.kind, b.seen)
 	}
-	i.body.seen = content.Once(i.body.seen, o.MaxArgs)
+	if b.kind == content.JSON && bytes.Count(b.seen, []byte(",")) >= o.MaxArgs && !i.numbered() {
+		b.seen = content.Once(b.seen, o.MaxArgs)
+	}
+}
+
+// numbered reports whether an exception may be about a single place in an array.
+func (i *inspection) numbered() bool {
+	return slices.ContainsFunc(i.off, (*crs.Removal).Numbered) || slices.ContainsFunc(i.shadows, (*crs.Removal).Numbered)
 }
 
 // leastLook is how much content is looked at even where that is more work than allowed.
