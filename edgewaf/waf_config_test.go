@@ -143,6 +143,9 @@ func TestWafConfigRefuses(t *testing.T) {
 	unknown := file(t, "unknown.conf", []byte("SecRule ARGS \"@rx a\" \"id:1001,phase:2,pass\"\nSecNonsense On\n"))
 	open := file(t, "open.conf", []byte("SecRule ARGS \"@rx a\" \\\n"))
 	long := file(t, "long.conf", []byte("# "+strings.Repeat("x", 70000)+"\n"))
+	engine := file(t, "engine.conf", []byte("SecRule ARGS \"@rx a\" \"id:1001,phase:2,pass\"\n\nsecruleengine DetectionOnly\n"))
+	nested := file(t, "nested.conf", []byte("SecMarker X\nInclude "+engine+"\n"))
+	nothing := file(t, "nothing.conf", []byte("SecUnicodeMap x\n"))
 	pack := file(t, "bad.yaml", []byte("rules:\n  - id: one\n    match: {any: [{query_regex: '('}]}\n    action: {type: block}\n"))
 	needs := file(t, "needs.yaml", []byte("pack: {name: p, version: 1.0.0, requires: {crs: '>=99.0.0'}}\nrules:\n  - {id: x, match: {any: [{method: X}]}, action: {type: log}}\n"))
 	missing := filepath.Join(t.TempDir(), "missing")
@@ -176,9 +179,12 @@ func TestWafConfigRefuses(t *testing.T) {
 		{`"crs": {"include": ["` + missing + `"]}`, "edge_waf: crs: include: stat " + missing + ": no such file or directory"},
 		{`"crs": {"include": ["` + missing + `*"]}`, "edge_waf: crs: include: " + missing + "*: no file has such a name"},
 		{`"crs": {"include": ["` + conf + `"]}`, "edge_waf: crs: " + conf + ":4: rule 1002: "},
-		{`"crs": {"off": true, "include": ["` + unknown + `"]}`, "edge_waf: crs: " + unknown + `:2: unknown directive "secnonsense"`},
+		{`"crs": {"off": true, "include": ["` + unknown + `"]}`, "edge_waf: crs: " + unknown + ":2: SecNonsense: files have rules alone: it is not known, or has no effect here"},
 		{`"crs": {"off": true, "include": ["` + open + `"]}`, "edge_waf: crs: " + open + ":1: the last directive is not complete"},
 		{`"crs": {"off": true, "include": ["` + long + `"]}`, "edge_waf: crs: " + long + ":1: line of 70003 bytes"},
+		{`"crs": {"include": ["` + engine + `"]}`, "edge_waf: crs: " + engine + ":3: secruleengine: files have rules alone: use the option mode of edge_waf"},
+		{`"crs": {"include_before": ["` + nested + `"]}`, "edge_waf: crs: " + engine + ":3: secruleengine: files have rules alone"},
+		{`"crs": {"off": true, "include": ["` + nothing + `"]}`, "edge_waf: crs: " + nothing + ":1: SecUnicodeMap: files have rules alone: it is not known"},
 		{`"packs": ["` + missing + `"]`, "edge_waf: rules: open " + missing + ": no such file or directory"},
 		{`"packs": ["` + pack + `"]`, "edge_waf: rules: " + pack + ":3: rule one: query_regex: "},
 		{`"packs": ["` + needs + `"]`, "edge_waf: rules: " + needs + ":1: "},

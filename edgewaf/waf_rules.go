@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgewaf/crs"
 	"github.com/caddyedge/caddy-edge/edgewaf/rules"
@@ -151,9 +150,6 @@ func (f *Firewall) provisionEngine() error {
 		return err
 	}
 	engine := f.engine.Value()
-	for _, warning := range engine.Warnings() {
-		f.logger.Warn("an included file sets up the engine, which is what the options of edge_waf are for", zap.String("directive", warning))
-	}
 	for _, r := range engine.Rules() {
 		if r.Phase <= 2 {
 			f.rules.phase++
