@@ -59,8 +59,15 @@ func (i *inspection) abridge() {
 	if o.MaxArgValue == 0 {
 		b.seen = content.WithoutImages(b.kind, b.seen)
 	}
-	if b.kind == content.JSON && bytes.Count(b.seen, []byte(",")) >= o.MaxArgs && !i.numbered() {
-		b.seen = content.Once(b.seen, o.MaxArgs)
+	if b.kind != content.JSON {
+		return
+	}
+	room := o.MaxArgs
+	if _, query, ok := strings.Cut(i.r.RequestURI, "?"); ok {
+		room -= strings.Count(query, "&") + 1
+	}
+	if bytes.Count(b.seen, []byte(","))+bytes.Count(b.seen, []byte("[")) >= room && !i.numbered() {
+		b.seen = content.Once(b.seen, room)
 	}
 }
 

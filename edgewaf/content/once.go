@@ -10,7 +10,7 @@ import (
 // places in arrays are no part of names: the others are replaced by empty objects, in which
 // nothing is to be found, so that what is left has the names that it had. Values that are
 // only digits of some number, a date, or a UUID count as alike. It returns data itself when
-// more than most values are left, or when it is no JSON.
+// more than most values and arrays are left, or when it is no JSON.
 //
 // So lists of records, which have many values and few different ones, can be held against
 // rules that take their time for each value.
@@ -56,10 +56,12 @@ func (o *once) value(name uint64, depth int) (kept bool) {
 		}
 		return kept
 	case '[':
-		// The length of an array is a value too.
-		empty := false
-		if kept, empty = o.elements(name, depth); empty {
+		var empty bool
+		switch kept, empty = o.elements(name, depth); {
+		case empty:
 			kept = o.keep(name, []byte("[]"))
+		case kept:
+			o.left-- // the length of an array is a value too
 		}
 	default:
 		from := o.at

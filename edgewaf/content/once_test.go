@@ -34,7 +34,10 @@ func TestOnce(t *testing.T) {
 // TestOnceGivesUp: what is no JSON, too deep or has too much in it stays as it is.
 func TestOnceGivesUp(t *testing.T) {
 	for _, text := range []string{"", "[1,", `["a","b","c","c"]`, strings.Repeat("[", 400) + strings.Repeat("]", 400)} {
-		require.Equal(t, text, string(content.Once([]byte(text), 2)))
+		require.Equal(t, text, string(content.Once([]byte(text), 3)))
+	}
+	for most, want := range map[int]string{2: `[["a"],["a"]]`, 3: `[["a"],{}]`} {
+		require.Equal(t, want, string(content.Once([]byte(`[["a"],["a"]]`), most)), "arrays count")
 	}
 }
 
