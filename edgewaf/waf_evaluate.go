@@ -67,7 +67,7 @@ func (i *inspection) enforce(v crs.Verdict) {
 
 // failed decides about a request that could not be evaluated.
 func (i *inspection) failed(err error) {
-	i.f.logger.Error("the rules could not be evaluated", zap.String("request_id", i.id), zap.Error(err))
+	i.trouble("the rules could not be evaluated", zap.String("request_id", i.id), zap.Error(err))
 	i.fail("engine", http.StatusInternalServerError, outcomeFailed)
 }
 

@@ -90,6 +90,14 @@ func (i *inspection) write(now time.Time) {
 	}
 }
 
+// trouble logs what is wrong with the firewall itself. Requests can bring it about, so its
+// lines count as those of events.
+func (i *inspection) trouble(text string, fields ...zap.Field) {
+	if i.f.state.mayLog(i.f.LogRate, time.Now()) {
+		i.f.logger.Error(text, fields...)
+	}
+}
+
 // notify emits the event of a client and a rule, unless there was one not long ago.
 func (i *inspection) notify(now time.Time) {
 	e := &i.event
