@@ -157,7 +157,7 @@ func (o *Options) validateOff() error {
 		option string
 		given  bool
 	}{
-		{"paranoia", o.Paranoia != 1}, {"detection_paranoia", o.DetectionParanoia != o.Paranoia}, {"inbound", o.Inbound != 5}, {"outbound", o.Outbound != 4},
+		{"detection_paranoia", o.DetectionParanoia != o.Paranoia}, {"inbound", o.Inbound != 5}, {"outbound", o.Outbound != 4},
 		{"early_block", o.EarlyBlock}, {"allowed_methods", len(o.AllowedMethods) > 0}, {"allowed_content_types", len(o.AllowedContentTypes) > 0},
 		{"restricted_extensions", len(o.RestrictedExtensions) > 0}, {"restricted_headers", len(o.RestrictedHeaders) > 0},
 		{"max_arg_name", o.MaxArgName > 0}, {"max_arg_value", o.MaxArgValue > 0}, {"max_args_total", o.MaxArgsTotal > 0}, {"preset", len(o.Presets) > 0},
