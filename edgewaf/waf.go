@@ -1,6 +1,8 @@
 package edgewaf
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -109,13 +111,22 @@ func (f *Firewall) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	named := func(err error) error { return fmt.Errorf("edge_waf %s: %w", cmp.Or(f.Name, DefaultName), err) }
 	if err := f.provisionOptions(); err != nil {
-		return err
+		return named(err)
 	}
-	f.purgers = &purgers{app: app}
 	if err := f.claim(app); err != nil {
 		return err
 	}
+	if err := f.provision(ctx, app); err != nil {
+		return named(err)
+	}
+	return f.need(ctx, app)
+}
+
+// provision compiles the rules of a firewall with valid options.
+func (f *Firewall) provision(ctx caddy.Context, app *edgeapp.App) (err error) {
+	f.purgers = &purgers{app: app}
 	if err := registerWafMetrics(ctx); err != nil {
 		return err
 	}

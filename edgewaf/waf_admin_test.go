@@ -273,3 +273,31 @@ func TestCommandSendsBytes(t *testing.T) {
 		require.NotContains(t, out.String(), "silence")
 	}
 }
+
+// TestEventsCommandSaysWhere: which argument a rule found something in is told, what was in
+// it only where its name is not that of a secret.
+func TestEventsCommandSaysWhere(t *testing.T) {
+	require.NoError(t, reloadtest.Load(t, wafConfig(`"basic": "off"`, "")))
+	f := runningFirewall(t)
+	require.Equal(t, http.StatusForbidden, serveBy(t, f, browse("GET", "/login?password=hunter2%27+or+1%3D1+union+select+1--+-", "")))
+	require.Equal(t, http.StatusForbidden, serveBy(t, f, browse("GET", bad, "")))
+	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = serveWafEvents(w, r) }))
+	defer admin.Close()
+	run := func(args ...string) string {
+		cmd := wafCommand()
+		var out bytes.Buffer
+		cmd.SetOut(&out)
+		cmd.SetErr(&out)
+		cmd.SetArgs(append([]string{"events", "--firewall", "operated", "--address", strings.TrimPrefix(admin.URL, "http://")}, args...))
+		require.NoError(t, cmd.Execute(), out.String())
+		return out.String()
+	}
+	out := run()
+	require.Contains(t, out, "\n  942100 in ARGS:password: SQL Injection Attack Detected via libinjection: [redacted]\n")
+	require.NotContains(t, out, "hunter2")
+	require.Contains(t, out, "\n  942100 in ARGS:q: SQL Injection Attack Detected via libinjection: 1' union select")
+	var events []audit.Event
+	require.NoError(t, json.Unmarshal([]byte(run("--json", "-n", "1")), &events))
+	require.Len(t, events, 1)
+	require.Equal(t, "ARGS:q", events[0].Findings[0].Variable)
+}

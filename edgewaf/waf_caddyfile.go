@@ -90,6 +90,13 @@ func parseFirewall(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) 
 		if err := f.parseOption(h, p, option); err != nil {
 			return nil, err
 		}
+		// Here the line is known.
+		if err := f.parsed().provisionEach(); err != nil {
+			return nil, h.Errf("%s: %w", wafDirective, err)
+		}
+	}
+	if err := f.parsed().provisionOptions(); err != nil {
+		return nil, h.Errf("%s: %w", wafDirective, err)
 	}
 	if f.Name == "" {
 		f.Name = cfparse.NextName(h, wafDirective, DefaultName)
@@ -251,6 +258,14 @@ func (f *Firewall) parseMatcherRule(h httpcaddyfile.Helper, p *cfparse.Parser, o
 		if len(words) > 0 {
 			return p.Errf(option, "invalid value %q", strings.Join(words, " "))
 		}
+		if m.ID != "" {
+			if err := checkName(m.ID); err != nil {
+				return p.Errf(option, "id: %w", err)
+			}
+			if slices.ContainsFunc(f.Rules, func(o *MatcherRule) bool { return o.ID == m.ID }) {
+				return p.Errf(option, "id: there is another rule %q", m.ID)
+			}
+		}
 		f.Rules = append(f.Rules, m)
 		return nil
 	}
@@ -322,6 +337,10 @@ func parseCRS(h httpcaddyfile.Helper) (*crs.Options, error) {
 		}
 		if err := parseCRSOption(p, o, option); err != nil {
 			return nil, err
+		}
+		soFar := *o // to validate it fills in defaults
+		if err := soFar.Validate(); err != nil {
+			return nil, h.Errf("%s: crs: %w", wafDirective, err)
 		}
 	}
 	return o, nil

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ func init() {
 func wafCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "waf",
-		Short: "Explains and changes what the firewall of a running edge does",
+		Short: "Explains, tunes and changes what the firewall of a running edge does",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -44,8 +45,16 @@ func wafTestCommand() *cobra.Command {
 		asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use:   "test 'METHOD URI'",
-		Short: "Tells what the rules make of a request, without sending it",
+		Use:     "test 'METHOD URI'",
+		Aliases: []string{"explain"},
+		Short:   "Explains what the firewall would do with a request, rule by rule, without sending it",
+		Long: `Describes a request to the running edge, which holds it against the rules of a firewall as
+if it had come (POST /edge/waf/explain of the admin API), and prints the decision, each rule
+that found something, where and what, and the line of the Caddyfile that would except it.
+
+The request goes to no site and no origin. Nothing is counted, logged, or charged to a zone
+of edge_limit, and rules about responses are not asked. To see what became of requests that
+did come: caddy edge waf events.`,
 		Example: `  caddy edge waf test 'GET /search?q=1+union+select+password+from+users'
   caddy edge waf test 'POST /login' -H 'Content-Type: application/json' -d '{"user": "x"}'
   caddy edge waf test 'POST /upload' -d @request.bin`,
@@ -222,20 +231,28 @@ func readEvents(in io.Reader, found func(*audit.Event)) (lines int, err error) {
 func wafEventsCommand() *cobra.Command {
 	var firewall, rule, action, client, id string
 	var n int
+	var asJSON bool
 	cmd := &cobra.Command{
-		Use:          "events",
-		Short:        "Lists the latest decisions, the newest first",
+		Use:   "events",
+		Short: "Lists the latest decisions about requests that came, the newest first",
+		Long: `Lists the latest decisions of the running firewall (GET /edge/waf/events of the admin API):
+what was done and why, and below it each rule that found something, where, and what. Values of
+what sounds like a secret are not told.`,
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			query := url.Values{"firewall": {firewall}, "rule": {rule}, "action": {action}, "client": {client}, "request_id": {id}, "n": {fmt.Sprint(n)}}
-			var reply struct{ Events []audit.Event }
+			var reply struct {
+				Events []audit.Event `json:"events"`
+			}
 			if err := cli.Call(cmd, http.MethodGet, "/edge/waf/events?"+query.Encode(), nil, &reply); err != nil {
 				return err
 			}
-			for _, e := range reply.Events {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %-6s %-8s rule %s, score %d, %s %s%s, client %s, request %s\n",
-					e.Time.Format("2006-01-02T15:04:05Z07:00"), e.Action, e.Phase, e.Rule, e.Score, e.Method, e.Host, e.Path, e.Client, e.RequestID)
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(reply.Events)
+			}
+			for i := range reply.Events {
+				printEvent(cmd.OutOrStdout(), &reply.Events[i])
 			}
 			return nil
 		},
@@ -243,12 +260,35 @@ func wafEventsCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&firewall, "firewall", "", "name of the firewall, if not default")
 	flags.StringVar(&rule, "rule", "", "only those in which this rule found something")
-	flags.StringVar(&action, "action", "", "only block, shadow, log or allow")
+	flags.StringVar(&action, "action", "", "only block, shadow, log, limit or allow")
 	flags.StringVar(&client, "client", "", "only those of this address")
 	flags.StringVar(&id, "request-id", "", "only that of this request")
 	flags.IntVarP(&n, "max", "n", 20, "how many")
+	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	cli.AddAddressFlags(cmd)
 	return cmd
+}
+
+// printEvent prints a line for an event, and one for each finding.
+func printEvent(w io.Writer, e *audit.Event) {
+	fmt.Fprintf(w, "%s %-6s %-8s rule %s, score %d, %s %s%s, client %s, request %s\n",
+		e.Time.Format(time.RFC3339), e.Action, e.Phase, e.Rule, e.Score, e.Method, e.Host, e.Path, e.Client, e.RequestID)
+	for _, f := range e.Findings {
+		fmt.Fprintf(w, "  %s", f.Rule)
+		if f.Variable != "" {
+			fmt.Fprintf(w, " in %s", f.Variable)
+		}
+		if f.Message != "" {
+			fmt.Fprintf(w, ": %s", audit.Clean(f.Message, audit.MaxName))
+		}
+		if f.Excerpt != "" {
+			fmt.Fprintf(w, ": %s", f.Excerpt)
+		}
+		fmt.Fprintln(w)
+	}
+	if e.Omitted > 0 {
+		fmt.Fprintf(w, "  and %d more\n", e.Omitted)
+	}
 }
 
 // wafModeCommand is "caddy edge waf mode".
@@ -256,7 +296,7 @@ func wafModeCommand() *cobra.Command {
 	var firewall string
 	cmd := &cobra.Command{
 		Use:          "mode enforce|shadow|off|config",
-		Short:        "Changes the mode of a firewall until the configuration has another one",
+		Short:        "Changes the mode of a running firewall, until the configuration has another one",
 		Args:         cobra.ExactArgs(1),
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -87,6 +87,29 @@ func TestWafCaddyfileRefuses(t *testing.T) {
 	}
 }
 
+// TestWafCaddyfileSaysWhere: what only the text of a Caddyfile is needed for is found with file
+// and line.
+func TestWafCaddyfileSaysWhere(t *testing.T) {
+	for _, test := range []struct{ text, err string }{
+		{"{\nname \"a b\"\n}", `edge_waf: name: invalid value "a b": want letters, digits, dots, - and _, at Testfile:2`},
+		{"{\n\nnotice 1ms\n}", "edge_waf: notice: invalid value 1000000: want 1000000000 to 86400000000000, at Testfile:3"},
+		{"{\ncrs {\nparanoia 3\ndetection_paranoia 2\n}\n}", "edge_waf: crs: detection_paranoia: invalid value 2: want 3 to 4, at Testfile:4"},
+		{"{\ncrs {\ndetection_paranoia 2\nparanoia 3\n}\n}", "edge_waf: crs: detection_paranoia: invalid value 2: want 3 to 4, at Testfile:4"},
+		{"{\ncrs {\nallowed_content_types json\n}\n}", `edge_waf: crs: allowed_content_types: invalid value "json": want a media type, such as application/json, at Testfile:3`},
+		{"{\ncrs {\npreset rest\npreset drupal\n}\n}", `edge_waf: crs: preset: unknown name "drupal": want graphql, grpc, rest, wordpress, at Testfile:4`},
+		{"{\ncrs off {\npreset rest\n}\n}", "edge_waf: crs: preset: has no effect: the rule set is off, at Testfile:3"},
+		{"{\nresponse {\ntypes html\n}\n}", `edge_waf: response: types: invalid value "html": want a media type, such as text/html, at Testfile:4`},
+		{"{\nbody_limit off\ndecode\n}", "edge_waf: body_limit: off: on_limit and decode have no effect, at Testfile:3"},
+		{"{\ncrs off\nresponse\n}", "edge_waf: response: there is no rule to look at it, at Testfile:4"},
+		{"{\ncrs off {\nexclude rule 1\n}\n}", "edge_waf: crs: exclude: there is no rule to exclude: the rule set is off, at Testfile:5"},
+	} {
+		_, err := parseWaf(test.text)
+		require.EqualError(t, err, test.err, test.text)
+	}
+	_, err := parseWaf("{\nresponse\ncrs off\nrules a\n}")
+	require.NoError(t, err, "the order is of no account")
+}
+
 // TestFilesAreToldApart: a Caddyfile adapts to something else when a file of rules that it
 // names has changed, since Caddy ignores a reload of the same.
 func TestFilesAreToldApart(t *testing.T) {
@@ -120,6 +143,9 @@ func TestWafConfigRefuses(t *testing.T) {
 	unknown := file(t, "unknown.conf", []byte("SecRule ARGS \"@rx a\" \"id:1001,phase:2,pass\"\nSecNonsense On\n"))
 	open := file(t, "open.conf", []byte("SecRule ARGS \"@rx a\" \\\n"))
 	long := file(t, "long.conf", []byte("# "+strings.Repeat("x", 70000)+"\n"))
+	engine := file(t, "engine.conf", []byte("SecRule ARGS \"@rx a\" \"id:1001,phase:2,pass\"\n\nsecruleengine DetectionOnly\n"))
+	nested := file(t, "nested.conf", []byte("SecMarker X\nInclude "+engine+"\n"))
+	nothing := file(t, "nothing.conf", []byte("SecUnicodeMap x\n"))
 	pack := file(t, "bad.yaml", []byte("rules:\n  - id: one\n    match: {any: [{query_regex: '('}]}\n    action: {type: block}\n"))
 	needs := file(t, "needs.yaml", []byte("pack: {name: p, version: 1.0.0, requires: {crs: '>=99.0.0'}}\nrules:\n  - {id: x, match: {any: [{method: X}]}, action: {type: log}}\n"))
 	missing := filepath.Join(t.TempDir(), "missing")
@@ -148,12 +174,17 @@ func TestWafConfigRefuses(t *testing.T) {
 		{`"crs": {"exclude": [{"rules": ["99999999"]}]}`, "edge_waf: crs: exclude: there is no rule 99999999"},
 		{`"crs": {"exclude": [{"tags": ["attack-sqly"]}]}`, "edge_waf: crs: exclude: there is no rule with the tag attack-sqly"},
 		{`"crs": {"off": true, "exclude": [{"rules": ["942100"]}]}`, "edge_waf: crs: exclude: there is no rule to exclude"},
+		{`"crs": {"off": true, "max_arg_name": 1}`, "edge_waf: crs: max_arg_name: has no effect: the rule set is off"},
+		{`"response": {}, "crs": {"off": true}`, "edge_waf: response: there is no rule to look at it"},
 		{`"crs": {"include": ["` + missing + `"]}`, "edge_waf: crs: include: stat " + missing + ": no such file or directory"},
 		{`"crs": {"include": ["` + missing + `*"]}`, "edge_waf: crs: include: " + missing + "*: no file has such a name"},
 		{`"crs": {"include": ["` + conf + `"]}`, "edge_waf: crs: " + conf + ":4: rule 1002: "},
-		{`"crs": {"off": true, "include": ["` + unknown + `"]}`, "edge_waf: crs: " + unknown + `:2: unknown directive "secnonsense"`},
+		{`"crs": {"off": true, "include": ["` + unknown + `"]}`, "edge_waf: crs: " + unknown + ":2: SecNonsense: files have rules alone: it is not known, or has no effect here"},
 		{`"crs": {"off": true, "include": ["` + open + `"]}`, "edge_waf: crs: " + open + ":1: the last directive is not complete"},
 		{`"crs": {"off": true, "include": ["` + long + `"]}`, "edge_waf: crs: " + long + ":1: line of 70003 bytes"},
+		{`"crs": {"include": ["` + engine + `"]}`, "edge_waf: crs: " + engine + ":3: secruleengine: files have rules alone: use the option mode of edge_waf"},
+		{`"crs": {"include_before": ["` + nested + `"]}`, "edge_waf: crs: " + engine + ":3: secruleengine: files have rules alone"},
+		{`"crs": {"off": true, "include": ["` + nothing + `"]}`, "edge_waf: crs: " + nothing + ":1: SecUnicodeMap: files have rules alone: it is not known"},
 		{`"packs": ["` + missing + `"]`, "edge_waf: rules: open " + missing + ": no such file or directory"},
 		{`"packs": ["` + pack + `"]`, "edge_waf: rules: " + pack + ":3: rule one: query_regex: "},
 		{`"packs": ["` + needs + `"]`, "edge_waf: rules: " + needs + ":1: "},
@@ -171,11 +202,15 @@ func TestWafConfigRefuses(t *testing.T) {
 	} {
 		names++
 		options := test.options
-		if !strings.Contains(options, `"name"`) {
+		if !strings.HasPrefix(options, `"name"`) {
 			options += fmt.Sprintf(`, "name": "refused-%d"`, names)
 		}
 		_, _, err := provisionFirewall("{" + options + "}")
-		require.ErrorContains(t, err, test.err, test.options)
+		name := "a b"
+		if options != test.options {
+			name = fmt.Sprintf("refused-%d", names)
+		}
+		require.ErrorContains(t, err, strings.Replace(test.err, "edge_waf:", "edge_waf "+name+":", 1), test.options)
 	}
 	require.Equal(t, before, pooled(), "nothing is left of what was refused")
 }

@@ -22,6 +22,7 @@ func (i *inspection) byEngine() {
 	if i.f.engine == nil {
 		return
 	}
+	i.abridge()
 	if i.shorten(); i.over() {
 		return
 	}
@@ -66,7 +67,7 @@ func (i *inspection) enforce(v crs.Verdict) {
 
 // failed decides about a request that could not be evaluated.
 func (i *inspection) failed(err error) {
-	i.f.logger.Error("the rules could not be evaluated", zap.String("request_id", i.id), zap.Error(err))
+	i.trouble("the rules could not be evaluated", zap.String("request_id", i.id), zap.Error(err))
 	i.fail("engine", http.StatusInternalServerError, outcomeFailed)
 }
 
@@ -77,7 +78,7 @@ func (i *inspection) verdict(v crs.Verdict, shadow bool) {
 		return
 	}
 	if !i.dry {
-		wafScore().Observe(float64(v.Inbound))
+		i.f.state.metrics.score.Observe(float64(v.Inbound))
 	}
 	for n := range v.Matches {
 		m := &v.Matches[n]

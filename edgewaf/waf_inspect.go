@@ -134,7 +134,7 @@ func (i *inspection) charge() (refused bool, err error) {
 	for _, rule := range i.zones {
 		found, refused, err := reqinfo.Charge(i.w, i.r, rule.Zone)
 		if !found {
-			i.f.logger.Error("a rule limits by a zone that no edge_limit in front has", zap.String("rule_id", rule.ID), zap.String("zone", rule.Zone))
+			i.trouble("a rule limits by a zone that no edge_limit in front has", zap.String("rule_id", rule.ID), zap.String("zone", rule.Zone))
 			continue
 		}
 		if refused {
@@ -164,7 +164,7 @@ func (i *inspection) inspect() error {
 		i.byEngine()
 	}
 	if !i.dry {
-		wafDuration().Observe(time.Since(start).Seconds())
+		i.f.state.metrics.duration.Observe(time.Since(start).Seconds())
 	}
 	return nil
 }

@@ -4,9 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"testing/synctest"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddyedge/caddy-edge/internal/reloadtest"
 	"github.com/caddyedge/caddy-edge/internal/reqinfo"
@@ -62,8 +66,16 @@ func TestLimitByRules(t *testing.T) {
 	code, _ := ask("/")
 	require.Equal(t, 200, code)
 	require.Equal(t, 3, limiter.charged, "only what the rule finds is charged")
-	code, _ = ask("/elsewhere")
-	require.Equal(t, 200, code, "no zone in front has the name")
+	core, logs := observer.New(zap.ErrorLevel)
+	g.logger, g.LogRate = zap.New(core), 3
+	synctest.Test(t, func(t *testing.T) { // in one second
+		for range 10 {
+			code, _ := ask("/elsewhere")
+			require.Equal(t, 200, code, "no zone in front has the name")
+		}
+	})
+	require.Equal(t, 3, logs.FilterMessageSnippet("by a zone that no edge_limit in front has").Len(), "not a line for each request")
+	require.EqualValues(t, 7, g.state.dropped.Load())
 }
 
 func TestBypassOfTheCacheByRules(t *testing.T) {
@@ -81,8 +93,14 @@ func TestBypassOfTheCacheByRules(t *testing.T) {
 	}
 }
 
+// TestZoneOfARuleMustBeThere: validating a config finds that it is not, as does loading it.
 func TestZoneOfARuleMustBeThere(t *testing.T) {
 	pack := file(t, "pack.yaml", []byte(limiting))
-	err := reloadtest.Load(t, wafConfig(`"crs": {"off": true}, "packs": ["`+pack+`"]`, ""))
-	require.ErrorContains(t, err, "edge_waf: rules: "+pack+`:4: rule odd: zone: there is no zone of edge_limit with on_demand named "odd"`)
+	want := "edge_waf operated: rules: " + pack + `:4: rule odd: zone: there is no zone of edge_limit with on_demand named "odd"`
+	config := wafConfig(`"crs": {"off": true}, "packs": ["`+pack+`"]`, "")
+	require.ErrorContains(t, reloadtest.Load(t, config), want)
+	var parsed *caddy.Config
+	require.NoError(t, caddy.StrictUnmarshalJSON([]byte(config), &parsed))
+	parsed.Admin = &caddy.AdminConfig{Disabled: true}
+	require.ErrorContains(t, caddy.Validate(parsed), want)
 }

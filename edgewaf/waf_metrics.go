@@ -32,58 +32,71 @@ var outcomeNames = [outcomes]string{"passed", "logged", "shadow", "blocked", "li
 // String returns the name in metrics and replies.
 func (o outcome) String() string { return outcomeNames[o] }
 
-// The collectors are made once per process, so that counters keep their values over
-// configuration reloads.
-var (
-	wafRequests = sync.OnceValue(func() *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "caddy_edge", Subsystem: "waf", Name: "requests_total", Help: "Requests that the firewall looked at, by what became of them.",
-		}, []string{"outcome"})
-	})
-	wafDecisions = sync.OnceValue(func() *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "caddy_edge", Subsystem: "waf", Name: "decisions_total", Help: "Rules that found something, by rule and by what was done about the request.",
-		}, []string{"rule_id", "action"})
-	})
-	wafDuration = sync.OnceValue(func() prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: "caddy_edge", Subsystem: "waf", Name: "duration_seconds", Help: "How long the rules took for a request, without reading its content.",
-			Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1},
-		})
-	})
-	wafScore = sync.OnceValue(func() prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: "caddy_edge", Subsystem: "waf", Name: "score", Help: "Inbound anomaly scores of requests.",
-			Buckets: []float64{0, 2, 3, 4, 5, 10, 15, 20, 30, 50, 100},
-		})
-	})
-	wafCut = sync.OnceValue(func() prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "caddy_edge", Subsystem: "waf", Name: "bodies_cut_total", Help: "Requests of whose content only the beginning was looked at.",
-		})
-	})
-	wafDropped = sync.OnceValue(func() prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "caddy_edge", Subsystem: "waf", Name: "events_unlogged_total", Help: "Events that did not go to the log since there were too many.",
-		})
-	})
-)
+// wafCollectors are made once per process, so that counters keep their values over
+// configuration reloads. Each has the label firewall, whose values are names in configs: what
+// there is of a firewall goes when no config has it any more.
+type wafCollectors struct {
+	requests, decisions, cut, dropped *prometheus.CounterVec
+	duration, score                   *prometheus.HistogramVec
+}
 
-// wafCounters are the counters of outcomes, resolved once.
-var wafCounters = sync.OnceValue(func() *[outcomes]prometheus.Counter {
-	all := new([outcomes]prometheus.Counter)
-	for o := range all {
-		all[o] = wafRequests().WithLabelValues(outcome(o).String())
+var wafMetrics = sync.OnceValue(func() *wafCollectors {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "caddy_edge", Subsystem: "waf", Name: name, Help: help}, append([]string{labelFirewall}, labels...))
 	}
-	return all
+	histogram := func(name, help string, buckets ...float64) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "caddy_edge", Subsystem: "waf", Name: name, Help: help, Buckets: buckets}, []string{labelFirewall})
+	}
+	return &wafCollectors{
+		requests:  counter("requests_total", "Requests that the firewall looked at, by what became of them.", "outcome"),
+		decisions: counter("decisions_total", "Rules that found something, by rule and by what was done about the request.", "rule_id", "action"),
+		cut:       counter("bodies_cut_total", "Requests of whose content only the beginning was looked at."),
+		dropped:   counter("events_unlogged_total", "Events that did not go to the log since there were too many."),
+		duration: histogram("duration_seconds", "How long the rules took for a request, without reading its content.",
+			.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1),
+		score: histogram("score", "Inbound anomaly scores of requests.", 0, 2, 3, 4, 5, 10, 15, 20, 30, 50, 100),
+	}
 })
 
-func registerWafMetrics(ctx caddy.Context) error {
-	wafCounters()
-	for why := range failures { // so that there is something to see from the start
-		wafDecisions().WithLabelValues(why, actBlock)
+const labelFirewall = "firewall"
+
+// firewallMetrics are those of one firewall, resolved once.
+type firewallMetrics struct {
+	requests        [outcomes]prometheus.Counter
+	decisions       *prometheus.CounterVec // by rule_id and action
+	duration, score prometheus.Observer
+	cut, dropped    prometheus.Counter
+}
+
+func newFirewallMetrics(name string) *firewallMetrics {
+	c := wafMetrics()
+	m := &firewallMetrics{
+		decisions: c.decisions.MustCurryWith(prometheus.Labels{labelFirewall: name}),
+		duration:  c.duration.WithLabelValues(name), score: c.score.WithLabelValues(name),
+		cut: c.cut.WithLabelValues(name), dropped: c.dropped.WithLabelValues(name),
 	}
-	err := promreg.Register(ctx.GetMetricsRegistry(), wafRequests(), wafDecisions(), wafDuration(), wafScore(), wafCut(), wafDropped(), engineCollector{})
+	for o := range m.requests {
+		m.requests[o] = c.requests.WithLabelValues(name, outcome(o).String())
+	}
+	for why := range failures { // so that there is something to see from the start
+		m.decisions.WithLabelValues(why, actBlock)
+	}
+	return m
+}
+
+// forgetFirewall takes away what there is of a firewall.
+func forgetFirewall(name string) {
+	of, c := prometheus.Labels{labelFirewall: name}, wafMetrics()
+	for _, v := range []*prometheus.CounterVec{c.requests, c.decisions, c.cut, c.dropped} {
+		v.DeletePartialMatch(of)
+	}
+	c.duration.DeletePartialMatch(of)
+	c.score.DeletePartialMatch(of)
+}
+
+func registerWafMetrics(ctx caddy.Context) error {
+	c := wafMetrics()
+	err := promreg.Register(ctx.GetMetricsRegistry(), c.requests, c.decisions, c.duration, c.score, c.cut, c.dropped, engineCollector{})
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}

@@ -18,8 +18,9 @@ import (
 // Defaults of a firewall.
 const (
 	// DefaultBudget is about half a second of one processor. At paranoia level 1 it lets
-	// content of DefaultBodyLimit bytes with a thousand arguments through.
-	DefaultBudget        = 600_000_000
+	// content of DefaultBodyLimit bytes with a thousand arguments and a third as many arrays
+	// through.
+	DefaultBudget        = 750_000_000
 	DefaultWafStatus     = 403
 	DefaultKeep          = 1000
 	DefaultLogRate       = 200
@@ -41,15 +42,50 @@ func (f *Firewall) claim(app *edgeapp.App) error {
 	if err != nil {
 		return err
 	}
-	return app.Claim("edge_waf: "+f.Name, string(definition))
+	return app.Claim("edge_waf "+f.Name, string(definition))
 }
 
 // provisionOptions checks what needs no files, and fills in defaults.
 func (f *Firewall) provisionOptions() error {
+	if err := f.provisionEach(); err != nil {
+		return err
+	}
+	return f.checkTogether()
+}
+
+// provisionEach is provisionOptions but for what options are together.
+func (f *Firewall) provisionEach() error {
 	for _, step := range []func() error{f.provisionName, f.provisionNumbers, f.provisionWords, f.provisionResponse, f.provisionCore} {
 		if err := step(); err != nil {
-			return fmt.Errorf("edge_waf: %w", err)
+			return err
 		}
+	}
+	return nil
+}
+
+// parsed returns a firewall with the same options, to be checked while these are parsed:
+// to check them fills in defaults.
+func (f *Firewall) parsed() *Firewall {
+	out := *f
+	if f.CRS != nil {
+		o := *f.CRS
+		out.CRS = &o
+	}
+	if f.Response != nil {
+		o := *f.Response
+		out.Response = &o
+	}
+	return &out
+}
+
+// checkTogether checks options that need others, or have no effect beside them.
+func (f *Firewall) checkTogether() error {
+	included := len(f.CRS.Include)+len(f.CRS.IncludeBefore) > 0
+	switch {
+	case f.Response != nil && f.CRS.Off && !included && len(f.Packs) == 0:
+		return errors.New("response: there is no rule to look at it")
+	case f.CRS.Off && !included && len(f.CRS.Exclude) > 0:
+		return errors.New("crs: exclude: there is no rule to exclude: the rule set is off")
 	}
 	return nil
 }
@@ -129,8 +165,6 @@ func (f *Firewall) provisionWords() error {
 		return errors.New("body_limit: off: on_limit and decode have no effect")
 	case f.Budget == -1 && f.OnBudget == OnPass:
 		return errors.New("budget: off: on_budget has no effect")
-	case f.Response != nil && f.CRS != nil && f.CRS.Off && len(f.CRS.Include)+len(f.CRS.IncludeBefore)+len(f.Packs) == 0:
-		return errors.New("response: there is no rule to look at it")
 	}
 	if slices.Contains(f.Packs, "") {
 		return fmt.Errorf("rules: a file has no name")

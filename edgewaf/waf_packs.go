@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgewaf/rules"
@@ -47,11 +48,6 @@ func (f *Firewall) provisionPacks() error {
 		return err
 	}
 	f.rules.packs = set
-	for _, r := range set.Rules() {
-		if r.Action == rules.Limit {
-			f.purgers.app.Need(edgeapp.DemandZone, r.Zone, fmt.Sprintf("edge_waf: rules: %s:%d: rule %s: zone", r.Pack.File, r.Line, r.ID))
-		}
-	}
 	for _, pack := range packs {
 		for _, warning := range pack.Warnings {
 			f.logger.Warn("a pack of rules has what is likely not meant", zap.String("file", pack.File), zap.String("warning", warning))
@@ -59,6 +55,20 @@ func (f *Firewall) provisionPacks() error {
 	}
 	if f.responses = f.Response; f.responses == nil && set.NeedsResponseBody() {
 		f.responses = &ResponseOptions{Types: DefaultResponseTypes, Limit: DefaultResponseLimit, OnLimit: OnPass}
+	}
+	return nil
+}
+
+// need says which zones the rules need.
+func (f *Firewall) need(ctx caddy.Context, app *edgeapp.App) error {
+	for _, r := range f.rules.packs.Rules() {
+		if r.Action != rules.Limit {
+			continue
+		}
+		by := fmt.Sprintf("edge_waf %s: rules: %s:%d: rule %s: zone", f.Name, r.Pack.File, r.Line, r.ID)
+		if err := app.Need(ctx, edgeapp.DemandZone, r.Zone, by); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -80,7 +90,7 @@ func (f *Firewall) checkVersions() error {
 		return nil
 	}
 	if err := rules.NoDowngrade(running.rules.packs, f.rules.packs); err != nil {
-		return fmt.Errorf("edge_waf: rules: %w: say downgrade to have it so", err)
+		return fmt.Errorf("rules: %w: say downgrade to have it so", err)
 	}
 	return nil
 }

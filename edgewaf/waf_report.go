@@ -50,7 +50,7 @@ func (i *inspection) report(phase string) {
 		e.Client = i.client.String()
 	}
 	for n := range e.Findings {
-		wafDecisions().WithLabelValues(e.Findings[n].Rule, e.Action).Inc()
+		i.f.state.metrics.decisions.WithLabelValues(e.Findings[n].Rule, e.Action).Inc()
 	}
 	if !i.found {
 		return
@@ -87,6 +87,14 @@ func (i *inspection) write(now time.Time) {
 	}
 	if entry := i.f.logger.Check(level, text); entry != nil && i.f.state.mayLog(i.f.LogRate, now) {
 		entry.Write(zap.Reflect("waf", &i.event))
+	}
+}
+
+// trouble logs what is wrong with the firewall itself. Requests can bring it about, so its
+// lines count as those of events.
+func (i *inspection) trouble(text string, fields ...zap.Field) {
+	if i.f.state.mayLog(i.f.LogRate, time.Now()) {
+		i.f.logger.Error(text, fields...)
 	}
 }
 

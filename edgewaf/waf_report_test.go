@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -128,15 +129,37 @@ func TestLogIsBounded(t *testing.T) {
 	require.True(t, g.state.mayLog(3, now.Add(time.Second)))
 }
 
+// TestMetricsOfDecisions: each firewall counts for itself, under its name.
 func TestMetricsOfDecisions(t *testing.T) {
-	g := newWafRig(t, `"basic": "off"`)
-	before := testutil.ToFloat64(wafDecisions().WithLabelValues("942100", actBlock))
-	blocked, passed := testutil.ToFloat64(wafCounters()[outcomeBlocked]), testutil.ToFloat64(wafCounters()[outcomePassed])
+	g, other := newWafRig(t, `"basic": "off"`), newWafRig(t, `"basic": "off"`)
 	g.do(browse("GET", bad, ""))
 	g.do(browse("GET", "/", ""))
-	require.InDelta(t, before+1, testutil.ToFloat64(wafDecisions().WithLabelValues("942100", actBlock)), 0)
-	require.InDelta(t, blocked+1, testutil.ToFloat64(wafCounters()[outcomeBlocked]), 0)
-	require.InDelta(t, passed+1, testutil.ToFloat64(wafCounters()[outcomePassed]), 0)
+	for name, want := range map[string]float64{g.Name: 1, other.Name: 0} {
+		c := wafMetrics()
+		require.InDelta(t, want, testutil.ToFloat64(c.decisions.WithLabelValues(name, "942100", actBlock)), 0)
+		for _, o := range []outcome{outcomeBlocked, outcomePassed} {
+			require.InDelta(t, want, testutil.ToFloat64(c.requests.WithLabelValues(name, o.String())), 0)
+		}
+	}
+}
+
+// TestMetricsGoWithTheirFirewall: names that no config has any more leave nothing behind.
+func TestMetricsGoWithTheirFirewall(t *testing.T) {
+	c := wafMetrics()
+	all := []prometheus.Collector{c.requests, c.decisions, c.cut, c.dropped, c.duration, c.score}
+	before := make([]int, len(all))
+	for i := range all {
+		before[i] = testutil.CollectAndCount(all[i])
+	}
+	require.NoError(t, reloadtest.Load(t, wafConfig(`"basic": "off"`, "")))
+	require.Equal(t, http.StatusForbidden, serveBy(t, runningFirewall(t), browse("GET", bad, "")))
+	for i := range all {
+		require.Greater(t, testutil.CollectAndCount(all[i]), before[i])
+	}
+	require.NoError(t, reloadtest.Load(t, `{}`))
+	for i := range all {
+		require.Equal(t, before[i], testutil.CollectAndCount(all[i]), "collector %d", i)
+	}
 }
 
 // TestWafEvents: what subscribers of Caddy's events app are told, once for each client,

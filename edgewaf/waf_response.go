@@ -166,6 +166,7 @@ func (w *wafWriter) release(more bool) error {
 // judge has the rules look at the response. It returns false when it is refused.
 func (w *wafWriter) judge(raw []byte, more, whole bool) bool {
 	i := w.i
+	told := i.event
 	i.event = audit.Event{}
 	request := i.decided
 	i.decided = decided{}
@@ -189,6 +190,9 @@ func (w *wafWriter) judge(raw []byte, more, whole bool) bool {
 		w.byEngine(&crs.Response{Status: response.Status, Proto: i.r.Proto, Header: response.Header, Body: response.Body})
 	}
 	i.report(phaseResponse)
+	if len(i.event.Findings) == 0 {
+		i.event = told // the placeholders go on to tell of the request
+	}
 	if !i.blocked {
 		return true
 	}

@@ -57,6 +57,18 @@ func TestResponsePassesAsItIs(t *testing.T) {
 	require.Equal(t, leak, g.do(browse("GET", "/", "")).Body.String())
 }
 
+// TestPlaceholdersTellOfTheRequest: a response in which nothing is found takes nothing away
+// of what was found in its request.
+func TestPlaceholdersTellOfTheRequest(t *testing.T) {
+	g := newWafRig(t, `"mode": "shadow", "response": {}, "basic": "off"`)
+	g.origin = answer("text/html", "fine")
+	require.Equal(t, http.StatusOK, g.do(browse("GET", bad, "")).Code)
+	require.Equal(t, "942100 request", g.repl.ReplaceKnown("{http.edge_waf.rule_id} {http.edge_waf.phase}", ""))
+	g.origin = answer("text/html", leak)
+	require.Equal(t, http.StatusOK, g.do(browse("GET", "/", "")).Code)
+	require.Equal(t, "response", g.repl.ReplaceKnown("{http.edge_waf.phase}", ""))
+}
+
 func TestCompressedResponse(t *testing.T) {
 	g := newWafRig(t, `"response": {}`)
 	g.origin = func(w http.ResponseWriter, _ *http.Request) error {

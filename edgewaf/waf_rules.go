@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgewaf/crs"
 	"github.com/caddyedge/caddy-edge/edgewaf/rules"
@@ -76,15 +75,15 @@ func (c *choice) matches(r *http.Request) (bool, error) {
 // provisionRules reads and compiles all rules.
 func (f *Firewall) provisionRules(ctx caddy.Context) error {
 	if err := f.provisionPacks(); err != nil {
-		return fmt.Errorf("edge_waf: rules: %w", err)
+		return fmt.Errorf("rules: %w", err)
 	}
 	for i, m := range f.Rules {
 		if err := f.provisionMatcher(ctx, i, m); err != nil {
-			return fmt.Errorf("edge_waf: %s: %w", m.Action, err)
+			return fmt.Errorf("%s: %w", m.Action, err)
 		}
 	}
 	if err := f.provisionEngine(); err != nil {
-		return fmt.Errorf("edge_waf: crs: %w", err)
+		return fmt.Errorf("crs: %w", err)
 	}
 	for _, m := range f.Rules {
 		if m.Action != MatchSkip && m.Action != MatchShadow {
@@ -92,7 +91,7 @@ func (f *Firewall) provisionRules(ctx caddy.Context) error {
 		}
 		c, err := f.choose(m)
 		if err != nil {
-			return fmt.Errorf("edge_waf: %s: %w", m.Action, err)
+			return fmt.Errorf("%s: %w", m.Action, err)
 		}
 		f.choices = append(f.choices, c)
 	}
@@ -144,9 +143,6 @@ func (f *Firewall) provisionMatcher(ctx caddy.Context, place int, m *MatcherRule
 // provisionEngine compiles the rules of the engine, or takes those that there are.
 func (f *Firewall) provisionEngine() error {
 	if f.CRS.Off && len(f.CRS.Include)+len(f.CRS.IncludeBefore) == 0 {
-		if len(f.CRS.Exclude) > 0 {
-			return errors.New("exclude: there is no rule to exclude: the rule set is off")
-		}
 		return nil
 	}
 	var err error
@@ -154,9 +150,6 @@ func (f *Firewall) provisionEngine() error {
 		return err
 	}
 	engine := f.engine.Value()
-	for _, warning := range engine.Warnings() {
-		f.logger.Warn("an included file sets up the engine, which is what the options of edge_waf are for", zap.String("directive", warning))
-	}
 	for _, r := range engine.Rules() {
 		if r.Phase <= 2 {
 			f.rules.phase++

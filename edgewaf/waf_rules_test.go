@@ -296,7 +296,7 @@ func TestBudget(t *testing.T) {
 func TestBudgetOfLongContent(t *testing.T) {
 	names++
 	_, _, err := provisionFirewall(fmt.Sprintf(`{"name": "rig-%d", "body": {"limit": 8388608}}`, names))
-	require.ErrorContains(t, err, "edge_waf: crs: body_limit: content of 8388608 bytes is more work than budget allows: want a budget of ")
+	require.ErrorContains(t, err, ": crs: body_limit: content of 8388608 bytes is more work than budget allows: want a budget of ")
 	newWafRig(t, `"body": {"limit": 8388608}, "budget": -1`)
 }
 

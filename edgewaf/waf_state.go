@@ -19,6 +19,7 @@ var firewalls = poolref.New[*wafState]()
 // operator set, and who was told of lately.
 type wafState struct {
 	name    string
+	metrics *firewallMetrics
 	notices notice.Table
 	running atomic.Pointer[Firewall] // of the running config
 	counts  [outcomes]atomic.Uint64
@@ -43,12 +44,15 @@ type ruleCount struct {
 
 func newWafState(name string) func() (*wafState, error) {
 	return func() (*wafState, error) {
-		return &wafState{name: name, ring: audit.NewRing(DefaultKeep), byRule: make(map[string]*ruleCount)}, nil
+		return &wafState{name: name, metrics: newFirewallMetrics(name), ring: audit.NewRing(DefaultKeep), byRule: make(map[string]*ruleCount)}, nil
 	}
 }
 
-// Destruct implements caddy.Destructor. There is nothing to stop.
-func (*wafState) Destruct() error { return nil }
+// Destruct implements caddy.Destructor.
+func (s *wafState) Destruct() error {
+	forgetFirewall(s.name)
+	return nil
+}
 
 // start makes a firewall the running one.
 func (s *wafState) start(f *Firewall) {
@@ -78,7 +82,7 @@ func (f *Firewall) effective() level {
 // outcome counts what became of a request.
 func (s *wafState) outcome(o outcome) {
 	s.counts[o].Add(1)
-	wafCounters()[o].Inc()
+	s.metrics.requests[o].Inc()
 }
 
 // keep notes an event for the admin API.
@@ -148,7 +152,7 @@ func (s *wafState) mayLog(rate int, now time.Time) bool {
 		return true
 	}
 	s.dropped.Add(1)
-	wafDropped().Inc()
+	s.metrics.dropped.Inc()
 	return false
 }
 

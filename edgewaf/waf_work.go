@@ -3,9 +3,11 @@ package edgewaf
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyedge/caddy-edge/edgewaf/content"
+	"github.com/caddyedge/caddy-edge/edgewaf/crs"
 )
 
 // What things cost beside their bytes, in bytes: measured, by rules that find nothing.
@@ -35,7 +37,8 @@ func (i *inspection) work() int64 {
 	case content.Form, content.Text:
 		size += perArgument * min(count("&"), int64(i.f.CRS.MaxArgs))
 	case content.JSON:
-		size += perArgument * min(count(","), int64(i.f.CRS.MaxArgs))
+		// The length of each array is an argument of its own.
+		size += perArgument * (min(count(","), int64(i.f.CRS.MaxArgs)) + min(count("["), int64(i.f.CRS.MaxArgs)))
 	case content.Multipart:
 		size += perArgument * min(count("\n--"), int64(i.f.CRS.MaxArgs))
 	case content.XML:
@@ -43,6 +46,34 @@ func (i *inspection) work() int64 {
 	case content.Other, content.Stream:
 	}
 	return size * int64(i.f.rules.phase)
+}
+
+// abridge has the engine see less of the content where that makes no difference: a word in the
+// place of each image, and of JSON with more values than it takes each different one. Rules of
+// included files may be about what is left out, and so are bounds on values.
+func (i *inspection) abridge() {
+	b, o := i.body, i.f.CRS
+	if len(o.Include)+len(o.IncludeBefore) > 0 || o.MaxArgsTotal > 0 {
+		return
+	}
+	if o.MaxArgValue == 0 {
+		b.seen = content.WithoutImages(b.kind, b.seen)
+	}
+	if b.kind != content.JSON {
+		return
+	}
+	room := o.MaxArgs
+	if _, query, ok := strings.Cut(i.r.RequestURI, "?"); ok {
+		room -= strings.Count(query, "&") + 1
+	}
+	if bytes.Count(b.seen, []byte(","))+bytes.Count(b.seen, []byte("[")) >= room && !i.numbered() {
+		b.seen = content.Once(b.seen, room)
+	}
+}
+
+// numbered reports whether an exception may be about a single place in an array.
+func (i *inspection) numbered() bool {
+	return slices.ContainsFunc(i.off, (*crs.Removal).Numbered) || slices.ContainsFunc(i.shadows, (*crs.Removal).Numbered)
 }
 
 // leastLook is how much content is looked at even where that is more work than allowed.
@@ -68,7 +99,7 @@ func (i *inspection) shorten() {
 // cut tells of content of which only a part is looked at.
 func (i *inspection) cut() {
 	if !i.dry {
-		wafCut().Inc()
+		i.f.state.metrics.cut.Inc()
 	}
 	if i.f.Body.OnLimit == OnReject {
 		i.fail("body-limit", http.StatusRequestEntityTooLarge, outcomeTooLong)

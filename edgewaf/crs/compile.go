@@ -3,6 +3,8 @@ package crs
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"sort"
@@ -46,6 +48,7 @@ func build(list []source, f *files) (waf coraza.WAF, rules []Rule, err error) {
 
 // compile is build with an error that names file, line and rule.
 func compile(list []source, f *files) (coraza.WAF, []Rule, error) {
+	var names []string
 	for _, s := range list {
 		if s.file == "" {
 			continue
@@ -53,15 +56,48 @@ func compile(list []source, f *files) (coraza.WAF, []Rule, error) {
 		if _, err := f.ReadFile(s.file); err != nil {
 			return nil, nil, err
 		}
-		if _, err := statements(s.file, string(f.read[s.file])); err != nil {
-			return nil, nil, err
-		}
+		names = append(names, s.file)
+	}
+	if err := checkFiles(names, f); err != nil { // before anything that they say is done
+		return nil, nil, err
 	}
 	waf, rules, err := build(list, f)
 	if err != nil {
 		return nil, nil, locate(list, f, err)
 	}
+	if err := checkFiles(names, f); err != nil { // now with all that they include
+		_ = closeWAF(waf)
+		return nil, nil, err
+	}
 	return waf, rules, nil
+}
+
+// checkFiles checks files of rules, and those that they include, as far as they were read.
+func checkFiles(names []string, f *files) error {
+	checked := make(map[string]bool)
+	for ; len(names) > 0; names = names[1:] {
+		name := names[0]
+		text, read := f.read[name]
+		if !read || checked[name] {
+			continue
+		}
+		checked[name] = true
+		list, err := statements(name, string(text))
+		if err != nil {
+			return err
+		}
+		if err := check(name, list); err != nil {
+			return err
+		}
+		for _, pattern := range includes(name, list) {
+			for _, other := range slices.Sorted(maps.Keys(f.read)) {
+				if fits, _ := filepath.Match(pattern, other); fits || other == pattern {
+					names = append(names, other)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // locate finds the directive that the engine refused, which the engine does not tell: the

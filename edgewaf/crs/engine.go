@@ -27,8 +27,6 @@ type Engine struct {
 	rules   []Rule
 	key     string
 	logging bool // a rule is evaluated after the response
-	// warnings are about included files.
-	warnings []string
 	// paranoia is the level up to which rules score.
 	paranoia int
 	stats    Stats
@@ -51,9 +49,6 @@ func (e *Engine) Rules() []Rule { return e.rules }
 
 // Key is a hash of all that the set was made of. Sets with the same one are alike.
 func (e *Engine) Key() string { return e.key }
-
-// Warnings are what included files say that the edge says itself, by file and line.
-func (e *Engine) Warnings() []string { return e.warnings }
 
 // Close gives back what the set shares with others. Sessions must have ended.
 func (e *Engine) Close() error { return closeWAF(e.waf) }
@@ -126,12 +121,6 @@ func (p *Plan) Compile() (*Engine, error) {
 			rules[i].looks = allCollections
 		}
 	}
-	for name, text := range f.read {
-		if list, err := statements(name, string(text)); err == nil {
-			e.warnings = append(e.warnings, warningsOf(name, list)...)
-		}
-	}
-	slices.Sort(e.warnings)
 	for _, r := range rules {
 		e.logging = e.logging || r.Phase == 5 && !bookkeeping(r.ID)
 	}

@@ -73,6 +73,14 @@ type Removal struct {
 	types   []string // media types of the requests for which it holds; none: any
 }
 
+// Numbered reports whether the exclusion names an argument by a name with a digit, which may
+// be one place in an array of JSON.
+func (r *Removal) Numbered() bool {
+	return slices.ContainsFunc(r.targets, func(t target) bool {
+		return t.kind == kindJSON && (strings.ContainsAny(t.key, "0123456789") || t.pattern != nil && strings.ContainsAny(t.pattern.String(), "0123456789"))
+	})
+}
+
 // target is what rules do not look at.
 type target struct {
 	key     string         // without a pattern

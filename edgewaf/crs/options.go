@@ -127,6 +127,9 @@ func (o *Options) Validate() error {
 	if err := o.validateWords(); err != nil {
 		return err
 	}
+	if err := o.validateOff(); err != nil {
+		return err
+	}
 	for i := range o.Presets {
 		if err := o.Presets[i].Validate(); err != nil {
 			return err
@@ -140,6 +143,27 @@ func (o *Options) Validate() error {
 	for option, files := range map[string][]string{"include_before": o.IncludeBefore, "include": o.Include} {
 		if slices.Contains(files, "") {
 			return fmt.Errorf("%s: a file has no name", option)
+		}
+	}
+	return nil
+}
+
+// validateOff returns an error for what has no effect without the rule set.
+func (o *Options) validateOff() error {
+	if !o.Off {
+		return nil
+	}
+	for _, given := range []struct {
+		option string
+		given  bool
+	}{
+		{"detection_paranoia", o.DetectionParanoia != o.Paranoia}, {"inbound", o.Inbound != 5}, {"outbound", o.Outbound != 4},
+		{"early_block", o.EarlyBlock}, {"allowed_methods", len(o.AllowedMethods) > 0}, {"allowed_content_types", len(o.AllowedContentTypes) > 0},
+		{"restricted_extensions", len(o.RestrictedExtensions) > 0}, {"restricted_headers", len(o.RestrictedHeaders) > 0},
+		{"max_arg_name", o.MaxArgName > 0}, {"max_arg_value", o.MaxArgValue > 0}, {"max_args_total", o.MaxArgsTotal > 0}, {"preset", len(o.Presets) > 0},
+	} {
+		if given.given {
+			return fmt.Errorf("%s: has no effect: the rule set is off", given.option)
 		}
 	}
 	return nil

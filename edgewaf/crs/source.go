@@ -54,20 +54,64 @@ type statement struct {
 	text        string
 }
 
-// ofEngine are beginnings of directives that are about the engine and not about rules.
-var ofEngine = []string{"secruleengine", "secauditengine", "secauditlog", "secdebuglog", "secrequestbody", "secresponsebody", "secdatadir", "secuploaddir", "sectmpdir", "secargumentslimit"}
+// ofRules are the directives that are about rules. All others are about the engine, which is
+// set up by options, or have no effect.
+var ofRules = map[string]bool{
+	"secrule": true, "secaction": true, "secmarker": true, "secdefaultaction": true, "secdataset": true, "secruleremovebyid": true, "secruleremovebymsg": true,
+	"secruleremovebytag": true, "secruleupdateactionbyid": true, "secruleupdatetargetbyid": true, "secruleupdatetargetbytag": true,
+	"seccomponentsignature": true, "secwebappid": true, "include": true,
+}
 
-// warningsOf lists the directives of a file that change what the edge has set.
-func warningsOf(name string, list []statement) (warnings []string) {
+// instead says what to do in place of a directive, by how it begins.
+var instead = []struct{ begin, text string }{
+	{"secruleengine", "use the option mode of edge_waf"},
+	{"secargumentslimit", "use the option max_args of crs"},
+	{"secrequestbody", "use the option body_limit of edge_waf"},
+	{"secresponsebody", "use the option response of edge_waf"},
+	{"secaudit", "what is found goes to the log of Caddy"},
+	{"secdebuglog", "what is found goes to the log of Caddy"},
+	{"secignorerule", "errors are not ignored"},
+	{"sec", "it is not known, or has no effect here"},
+}
+
+// check refuses directives of a file that would change what the edge has set, or do nothing.
+// What is no directive is left to the engine, which says so.
+func check(name string, list []statement) error {
 	for _, s := range list {
-		directive, _, _ := strings.Cut(strings.TrimSpace(s.text), " ")
-		for _, begin := range ofEngine {
-			if strings.HasPrefix(strings.ToLower(directive), begin) {
-				warnings = append(warnings, fmt.Sprintf("%s:%d: %s", name, s.first, strings.TrimSpace(s.text)))
+		directive := s.directive()
+		if ofRules[strings.ToLower(directive)] {
+			continue
+		}
+		for _, i := range instead {
+			if strings.HasPrefix(strings.ToLower(directive), i.begin) {
+				return fmt.Errorf("%s:%d: %s: files have rules alone: %s", name, s.first, directive, i.text)
 			}
 		}
 	}
-	return warnings
+	return nil
+}
+
+// directive is the first word of a statement.
+func (s *statement) directive() string {
+	if words := strings.Fields(s.text); len(words) > 0 {
+		return words[0]
+	}
+	return ""
+}
+
+// includes returns the patterns of the files that a file includes.
+func includes(name string, list []statement) (patterns []string) {
+	for _, s := range list {
+		if !strings.EqualFold(s.directive(), "include") {
+			continue
+		}
+		pattern := strings.Trim(strings.TrimSpace(strings.TrimSpace(s.text)[len("include"):]), `"`)
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(filepath.Dir(name), pattern)
+		}
+		patterns = append(patterns, pattern)
+	}
+	return patterns
 }
 
 // statements splits a file of rules into directives, as the engine does.

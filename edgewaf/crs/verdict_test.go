@@ -29,7 +29,7 @@ func evaluated(t *testing.T, e *Engine, r *Request) Verdict {
 
 // TestReasonScored: a rule that is only reported is not the reason.
 func TestReasonScored(t *testing.T) {
-	e := included(t, Options{Off: true, Paranoia: 1, DetectionParanoia: 2}, `
+	e := included(t, Options{Off: true, Paranoia: 1}, `
 SecRule ARGS:q "@streq x" "id:1002,phase:2,pass,log,severity:'CRITICAL',tag:'paranoia-level/2'"
 SecRule ARGS:q "@streq x" "id:1001,phase:2,pass,log,severity:'WARNING',tag:'paranoia-level/1'"
 SecRule ARGS:q "@streq x" "id:1003,phase:2,pass,log,severity:'CRITICAL',tag:'paranoia-level/1'"

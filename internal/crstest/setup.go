@@ -2,8 +2,8 @@ package crstest
 
 // Setup is what the authors have set for the tests, besides the paranoia level, in an
 // engine that only detects: what a request scores would hide what its response does.
-const Setup = `SecRuleEngine DetectionOnly
-SecAction "id:900005,phase:1,nolog,pass,\
+const Setup = `SecAction "id:900005,phase:1,nolog,pass,\
+    ctl:ruleEngine=DetectionOnly,\
     setvar:tx.enforce_bodyproc_urlencoded=1,\
     setvar:tx.crs_validate_utf8_encoding=1,\
     setvar:tx.arg_name_length=100,\

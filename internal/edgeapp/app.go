@@ -145,36 +145,6 @@ func (a *App) Claim(name, definition string) error {
 	return nil
 }
 
-// Offer notes that there is something of a kind by that name, which handlers elsewhere in
-// the config may need. Features call it in Provision.
-func (a *App) Offer(kind, name string) {
-	if a.offers == nil {
-		a.offers = make(map[string]bool)
-	}
-	a.offers[kind+" "+name] = true
-}
-
-// Need notes that somebody needs something of a kind by that name. When nobody has
-// offered it the config is rejected. Features call it in Provision; by names directive,
-// option and rule.
-func (a *App) Need(kind, name, by string) { a.needs = append(a.needs, need{kind, name, by}) }
-
-// DemandZone is the kind of what edge_limit offers to rules that limit.
-const DemandZone = "zone of edge_limit with on_demand"
-
-// need is what somebody needs.
-type need struct{ kind, name, by string }
-
-// checkNeeds looks for what is needed and not there.
-func (a *App) checkNeeds() error {
-	for _, n := range a.needs {
-		if !a.offers[n.kind+" "+n.name] {
-			return fmt.Errorf("%s: there is no %s named %q", n.by, n.kind, n.name)
-		}
-	}
-	return nil
-}
-
 // From returns the config's app; one with defaults is made and will be started
 // when the config names none. ctx must belong to a config, as those that Caddy
 // passes to Provision do.
