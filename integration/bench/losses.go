@@ -22,27 +22,32 @@ func runTunnelKill(ctx context.Context, b *bench) error {
 	if b.short {
 		rounds = 2
 	}
-	var held, waiting losses
+	waiting := func(method string) func(context.Context, *bench) (losses, error) {
+		return func(ctx context.Context, b *bench) (losses, error) { return lossWaiting(ctx, b, method) }
+	}
+	kinds := []struct {
+		what, method string
+		run          func(context.Context, *bench) (losses, error)
+		l            losses
+	}{
+		{what: "held by backends", method: "POST", run: lossHeld},
+		{what: "not accepted yet", method: "POST", run: waiting(http.MethodPost)},
+		{what: "the same, no body", method: "DELETE", run: waiting(http.MethodDelete)},
+	}
 	for range rounds {
-		for _, l := range []struct {
-			sum *losses
-			run func(context.Context, *bench) (losses, error)
-		}{{&held, lossHeld}, {&waiting, lossWaiting}} {
-			got, err := l.run(ctx, b)
+		for i := range kinds {
+			got, err := kinds[i].run(ctx, b)
 			if err != nil {
 				return err
 			}
-			l.sum.add(got)
+			kinds[i].l.add(got)
 		}
 	}
-	for _, f := range []struct {
-		what string
-		l    losses
-	}{{"held by backends", held}, {"not accepted yet", waiting}} {
+	for _, f := range kinds {
 		b.table.add(finding{
 			what: f.what, measured: fmt.Sprintf("%d of %d GETs, %d twice", f.l.getsFailed, f.l.gets, f.l.twice), target: "none fails, none twice",
-			reached: f.l.right(), beside: fmt.Sprintf("%d POSTs: %d served, %d of %d not accepted among them; %d lost, %d of them with 502; %d times SIGKILL; slowest %s",
-				f.l.posts, f.l.served, f.l.retried, f.l.unaccepted, f.l.posts-f.l.served, f.l.refused, rounds, seconds(f.l.slowest)),
+			reached: f.l.right(), beside: fmt.Sprintf("%d %ss: %d served, %d of %d not accepted among them; %d lost, %d of them with 502; %d times SIGKILL; slowest %s",
+				f.l.posts, f.method, f.l.served, f.l.retried, f.l.unaccepted, f.l.posts-f.l.served, f.l.refused, rounds, seconds(f.l.slowest)),
 		})
 	}
 	return nil
@@ -51,7 +56,7 @@ func runTunnelKill(ctx context.Context, b *bench) error {
 // losses are what became of requests when their agent died.
 type losses struct {
 	gets, getsFailed int
-	posts, served    int
+	posts, served    int // of POST, or of another method that may not be repeated
 	refused          int // with 502
 	unaccepted       int // POSTs that no backend had accepted
 	retried          int // those of them that were served
@@ -145,7 +150,7 @@ func lossHeld(ctx context.Context, b *bench) (l losses, err error) {
 
 // lossWaiting kills an agent that can't connect to its backend, while requests wait for
 // that.
-func lossWaiting(ctx context.Context, b *bench) (l losses, err error) {
+func lossWaiting(ctx context.Context, b *bench, method string) (l losses, err error) {
 	var open []io.Closer
 	defer func() {
 		for _, c := range open {
@@ -168,7 +173,7 @@ func lossWaiting(ctx context.Context, b *bench) (l losses, err error) {
 	defer t.close()
 	c := t.caller(0, time.Minute)
 	defer c.close()
-	volley := c.volley(ctx, "/", killed, http.MethodGet, http.MethodPost)
+	volley := c.volley(ctx, "/", killed, http.MethodGet, method)
 	if !sleepUntil(ctx, time.Now().Add(time.Second)) {
 		return l, ctx.Err()
 	}
