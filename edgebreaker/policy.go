@@ -21,6 +21,7 @@ import (
 	"github.com/caddyedge/caddy-edge/edgebreaker/breaker"
 	"github.com/caddyedge/caddy-edge/internal/edgeapp"
 	"github.com/caddyedge/caddy-edge/internal/poolref"
+	"github.com/caddyedge/caddy-edge/internal/upstreamhint"
 )
 
 func init() {
@@ -250,6 +251,7 @@ func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, _ http.
 		rec.leaveRoute(now)
 	}
 	rec.conclude(now, nil, false, false)
+	upstreamhint.Passed(rec.base) // a mark of somebody else's attempt is none of ours
 	again := rec.proxy == r // Caddy passes the same one for all attempts
 	retry := again && rec.tries.n > rec.before
 	if again && p.dynamic && r.Context().Err() != nil {

@@ -2,7 +2,6 @@ package edgetunnel
 
 import (
 	"bufio"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -92,7 +91,8 @@ func (h *Handler) admit(r *http.Request) (id hub.Identity, refused *refusedAgent
 	if err := errors.Join(wire.CheckName(id.Name), wire.CheckName(id.Instance)); err != nil {
 		return bad(reasonRequest, http.StatusBadRequest, "the agent: %v", err)
 	}
-	if !certified(r, h.ClientCertificate != nil || len(token.Certificates) > 0, h.names(), token.Certificates) {
+	id.Certificate = certificateOf(r)
+	if !h.certified(id, token) {
 		return bad(reasonCertificate, http.StatusForbidden, "the agent needs a client certificate with the right name")
 	}
 	if value := r.Header.Get(wire.HeaderBackends); value != "" {
@@ -109,12 +109,36 @@ func (h *Handler) admit(r *http.Request) (id hub.Identity, refused *refusedAgent
 	return id, refusalOf(h.registry.Value().hub.Admit(id, h.MaxAgents))
 }
 
-// names are those that all agents' certificates must have one of.
-func (h *Handler) names() []string {
-	if h.ClientCertificate == nil {
+// certified reports whether an agent has the certificate that it needs.
+func (h *Handler) certified(id hub.Identity, token *Token) bool {
+	demands := [][]string{token.Certificates}
+	required := len(token.Certificates) > 0
+	if h.ClientCertificate != nil {
+		demands, required = append(demands, h.ClientCertificate.Names), true
+	}
+	if required && id.Certificate == nil {
+		return false
+	}
+	for _, names := range demands {
+		if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(id.Certificate, name) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// certificateOf returns the names in the certificate of a request, nil if there is none that
+// Caddy has verified.
+func certificateOf(r *http.Request) []string {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return nil
 	}
-	return h.ClientCertificate.Names
+	leaf := r.TLS.VerifiedChains[0][0]
+	names := append(append([]string{}, leaf.DNSNames...), leaf.EmailAddresses...)
+	for _, u := range leaf.URIs {
+		names = append(names, u.String())
+	}
+	return names
 }
 
 // refusalOf says what the hub found.
@@ -154,33 +178,6 @@ func (h *Handler) authenticate(r *http.Request) *Token {
 		return nil
 	}
 	return token
-}
-
-// certified reports whether the certificate of a request has one of each list of names,
-// as far as there are any.
-func certified(r *http.Request, required bool, lists ...[]string) bool {
-	if !required {
-		return true
-	}
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		return false
-	}
-	leaf := r.TLS.VerifiedChains[0][0]
-	for _, names := range lists {
-		if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return has(leaf, name) }) {
-			return false
-		}
-	}
-	return true
-}
-
-func has(c *x509.Certificate, name string) bool {
-	for _, u := range c.URIs {
-		if u.String() == name {
-			return true
-		}
-	}
-	return slices.Contains(c.DNSNames, name) || slices.Contains(c.EmailAddresses, name)
 }
 
 // refuse answers an agent that is not let in.
@@ -237,6 +234,7 @@ func (h *Handler) accept(w http.ResponseWriter, id hub.Identity) error {
 	connect := func(config mux.Config) *mux.Session { return session(conn, rw, config) }
 	if _, err := h.registry.Value().hub.Attach(id, h.MaxAgents, connect, h.config(id.Lane)); err != nil {
 		_ = conn.Close() // the agent sees why when it asks again
+		collectors().refusals.WithLabelValues(refusalOf(err).reason).Inc()
 		h.logger.Warn("an agent was refused", zap.String("why", err.Error()), zap.String("agent", id.Name), zap.String("token", id.Token))
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/caddyedge/caddy-edge/edgetunnel/hub"
 	"github.com/caddyedge/caddy-edge/edgetunnel/mux"
 	"github.com/caddyedge/caddy-edge/edgetunnel/wire"
 )
@@ -199,16 +200,23 @@ func TestCertificates(t *testing.T) {
 	spiffe, err := url.Parse("spiffe://example.com/agent")
 	require.NoError(t, err)
 	c := &x509.Certificate{Subject: pkix.Name{CommonName: "cn"}, DNSNames: []string{"agent.example.com"}, URIs: []*url.URL{spiffe}, EmailAddresses: []string{"a@example.com"}}
-	plain := httptest.NewRequest(http.MethodGet, "/", nil)
-	require.True(t, certified(plain, false))
-	require.False(t, certified(plain, true))
-	require.False(t, certified(with(nil), true))
-	require.True(t, certified(with(c), true))
-	for _, name := range []string{"agent.example.com", "spiffe://example.com/agent", "a@example.com"} {
-		require.True(t, certified(with(c), true, []string{"x", name}, nil), name)
+	certified := func(r *http.Request, of *ClientCertificate, ofToken ...string) bool {
+		h := &Handler{ClientCertificate: of}
+		return h.certified(hub.Identity{Certificate: certificateOf(r)}, &Token{Certificates: ofToken})
 	}
-	require.False(t, certified(with(c), true, []string{"cn"}), "the common name is no name")
-	require.False(t, certified(with(c), true, []string{"agent.example.com"}, []string{"other.example.com"}), "both lists must have one")
+	plain, some := httptest.NewRequest(http.MethodGet, "/", nil), &ClientCertificate{}
+	require.True(t, certified(plain, nil))
+	require.False(t, certified(plain, some))
+	require.False(t, certified(plain, nil, "agent.example.com"))
+	require.False(t, certified(with(nil), some))
+	require.True(t, certified(with(c), some))
+	require.True(t, certified(with(&x509.Certificate{}), some), "it has no names")
+	for _, name := range []string{"agent.example.com", "spiffe://example.com/agent", "a@example.com"} {
+		require.True(t, certified(with(c), some, "x", name), name)
+		require.True(t, certified(with(c), &ClientCertificate{Names: []string{name}}), name)
+	}
+	require.False(t, certified(with(c), some, "cn"), "the common name is no name")
+	require.False(t, certified(with(c), &ClientCertificate{Names: []string{"agent.example.com"}}, "other.example.com"), "both lists must have one")
 }
 
 // TestOddAgents are let in, and then do what they must not.
@@ -245,8 +253,8 @@ func TestOddAgents(t *testing.T) {
 		e.t = t
 		s := e.session(mux.Config{}, wire.HeaderAgent+": foreign")
 		require.NoError(t, s.SendControl(wire.Message{Backends: []wire.BackendState{{Name: "db", Weight: 1}, {Name: "api", Weight: 1}}}.Encode()))
-		require.Eventually(t, func() bool { return len(peekHub().Routes("api")) == 1 }, patience, time.Millisecond)
-		require.Empty(t, peekHub().Routes("db"))
+		require.Eventually(t, func() bool { return len(peekHub().Routes("default", "api")) == 1 }, patience, time.Millisecond)
+		require.Empty(t, peekHub().Routes("default", "db"))
 	})
 	for name, answer := range map[string]string{"no status": "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "status alone": "\x01", "nothing": "", "zero": "\x00"} {
 		t.Run(name, func(t *testing.T) {

@@ -58,7 +58,7 @@ type backendReply struct {
 	Healthy  bool   `json:"healthy"`
 	Serving  bool   `json:"serving"`
 	Streams  int64  `json:"streams"`
-	Load     int    `json:"load"`
+	Load     int64  `json:"load"`
 	Requests int64  `json:"requests"`
 }
 
@@ -70,10 +70,10 @@ func newAgentReply(h *hub.Hub, a *hub.Agent) agentReply {
 		BytesIn: in, BytesOut: out, Window: a.Held(), Draining: a.Draining(), Backends: []backendReply{},
 	}
 	for _, b := range a.Backends() {
-		address := hub.Address(a.Name, b.Name)
+		address := a.Address(b.Name)
 		r.Backends = append(r.Backends, backendReply{
 			Backend: b.Name, Address: dialOf(address), Weight: b.Weight, Healthy: !b.Unhealthy, Serving: h.Route(address) != nil,
-			Streams: b.Active.Load(), Load: b.Load, Requests: b.Requests.Load(),
+			Streams: b.Active.Load(), Load: b.Active.Load() + b.Foreign.Load(), Requests: b.Requests.Load(),
 		})
 	}
 	return r

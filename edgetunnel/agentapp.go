@@ -107,7 +107,7 @@ func (*AgentApp) CaddyModule() caddy.ModuleInfo {
 }
 
 // local are the backends of the agents in this process.
-var local agent.Backends
+var local = &agent.Backends{Log: func() *zap.Logger { return caddy.Log().Named(agentDirective) }}
 
 // agents hold the agents of the process, so that a config which changes nothing about one
 // leaves it connected.
@@ -267,8 +267,16 @@ func tlsConfig(authorities []string, certificate, key string) (*tls.Config, erro
 // key tells agents apart: what they would do otherwise if it were different.
 func (a *AgentApp) key() string {
 	h := sha256.New()
-	for _, part := range [][]string{a.Edges, {a.Name, a.Token, a.TokenFile, a.Certificate, a.Key, fmt.Sprint(a.DataConns)}, a.CA} {
+	token := ""
+	if a.TokenFile == "" {
+		token, _ = a.config.Token() // what a placeholder stands for
+	}
+	for _, part := range [][]string{a.Edges, {a.Name, token, a.TokenFile, a.Certificate, a.Key, fmt.Sprint(a.DataConns, a.Drain)}, a.CA} {
 		fmt.Fprintf(h, "%q\n", part)
+	}
+	for _, file := range a.CA {
+		b, _ := os.ReadFile(file) // it was read before
+		fmt.Fprintf(h, "%x\n", sha256.Sum256(b))
 	}
 	return a.Name + " " + hex.EncodeToString(h.Sum(nil)[:8])
 }
@@ -285,7 +293,7 @@ func (a *AgentApp) Start() error {
 	var err error
 	a.ref, err = agents.Take(a.key(), func() (*runningAgent, error) {
 		a.config.Log.Info("starting the agent", zap.String("agent", a.Name), zap.Strings("edges", a.Edges))
-		return &runningAgent{agent.Start(a.config, &local), time.Duration(a.Drain)}, nil
+		return &runningAgent{agent.Start(a.config, local), time.Duration(a.Drain)}, nil
 	})
 	return err
 }

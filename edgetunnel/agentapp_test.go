@@ -45,7 +45,10 @@ func TestBoundSite(t *testing.T) {
 	// A reload takes over, and the agent stays connected.
 	since := peekHub().All()[0].Since
 	require.NoError(t, reloadtest.Load(t, adapt(t, e.both("", site("two")))))
-	require.Eventually(t, func() bool { return second(e.get("/")) == "two GET / 127.0.0.1 " }, patience, time.Millisecond)
+	require.Eventually(t, func() bool {
+		_, body, err := e.try("/")
+		return err == nil && body == "two GET / 127.0.0.1 "
+	}, patience, time.Millisecond)
 	require.Equal(t, since, peekHub().All()[0].Since)
 
 	// Without the site there is no backend, but still the agent.
@@ -65,7 +68,10 @@ func TestAgentApp(t *testing.T) {
 	require.Equal(t, "one", second(e.get("/")))
 	since := peekHub().All()[0].Since
 	require.NoError(t, reloadtest.Load(t, adapt(t, e.both("backend app "+two+" {\nweight 3\n}", ""))))
-	require.Eventually(t, func() bool { return second(e.get("/")) == "two" }, patience, time.Millisecond)
+	require.Eventually(t, func() bool {
+		_, body, err := e.try("/")
+		return err == nil && body == "two"
+	}, patience, time.Millisecond)
 	require.Equal(t, since, peekHub().All()[0].Since)
 	require.Eventually(t, func() bool { return peekHub().All()[0].Backends()[0].Weight == 3 }, patience, time.Millisecond)
 

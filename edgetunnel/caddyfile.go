@@ -121,6 +121,7 @@ func (t *Handler) parseToken(d *caddyfile.Dispenser, p *cfparse.Parser) error {
 // UnmarshalCaddyfile sets up the source of upstreams. Syntax:
 //
 //	dynamic edge_tunnel <backend> {
+//		name <name>
 //		wait <duration>
 //	}
 func (u *Upstreams) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -138,6 +139,8 @@ func (u *Upstreams) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		var err error
 		switch option {
+		case "name":
+			u.Name, err = p.Word(option)
 		case "wait":
 			u.Wait, err = duration(p, option)
 		default:

@@ -113,7 +113,7 @@ func (o *agentOptions) run() error {
 	if err := o.prepare(); err != nil {
 		return err
 	}
-	var backends agent.Backends
+	backends := &agent.Backends{Log: func() *zap.Logger { return o.config.Log }}
 	for _, b := range o.Backends {
 		stop, err := backends.Forward(b.Name, b.forward())
 		if err != nil {
@@ -123,7 +123,7 @@ func (o *agentOptions) run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := agent.Start(o.config, &backends)
+	a := agent.Start(o.config, backends)
 	o.config.Log.Info("the agent runs", zap.String("agent", o.Name), zap.Strings("edges", o.Edges), zap.Strings("backends", o.backends))
 	<-ctx.Done()
 	stop() // a second signal ends the process

@@ -111,10 +111,138 @@ func TestTokensAreCheckedAfterReloads(t *testing.T) {
 	e.load()
 	<-kept.Done()
 
-	e.session(mux.Config{}, wire.HeaderAgent+": last", "Authorization: Bearer next.changed")
+	// Other backends are no reason to leave.
+	last := e.session(mux.Config{}, wire.HeaderAgent+": last", "Authorization: Bearer next.changed")
+	tellOf(t, last, "app", "api")
+	e.serving(1)
+	require.Empty(t, peekHub().Routes("default", "api"))
 	e.tunnel = "token next " + hashOf(t, "changed") + " api"
 	e.load()
-	require.Eventually(t, func() bool { return len(peekHub().All()) == 0 }, patience, time.Millisecond, "its backends have changed")
+	e.serving(0)
+	require.Len(t, peekHub().Routes("default", "api"), 1)
+	require.NoError(t, last.Err())
+
+	// What a certificate must have is checked, too.
+	e.tunnel += "\nclient_certificate"
+	e.load()
+	<-last.Done()
+}
+
+// tellOf has an agent that was written by hand tell of its backends.
+func tellOf(t *testing.T, s *mux.Session, names ...string) {
+	t.Helper()
+	m := wire.Message{}
+	for _, name := range names {
+		m.Backends = append(m.Backends, wire.BackendState{Name: name, Weight: 1})
+	}
+	require.NoError(t, s.SendControl(m.Encode()))
+}
+
+// TestOrdersOutliveConfigs loads a config without a tunnel in between.
+func TestOrdersOutliveConfigs(t *testing.T) {
+	e := newEdge(t)
+	e.load()
+	s := e.session(mux.Config{})
+	require.Equal(t, 1, peekHub().Revoke("home"))
+	<-s.Done()
+	require.NoError(t, load(t, "{\n\tauto_https off\n}\nhttp://127.0.0.1:"+e.port+" {\n\trespond ok\n}"))
+	require.Nil(t, peekHub())
+	e.load()
+	require.Equal(t, 403, e.ask().StatusCode)
+}
+
+// TestHandlerGoesProxyStays drains the sessions as well.
+func TestHandlerGoesProxyStays(t *testing.T) {
+	e := newEdge(t)
+	e.load()
+	begun, finish := make(chan struct{}), make(chan struct{})
+	e.connect("a", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(begun)
+		<-finish
+		fmt.Fprint(w, "finished")
+	}))
+	e.serving(1)
+	answered := make(chan string, 1)
+	go func() {
+		_, body, err := e.try("/")
+		answered <- fmt.Sprint(body, err)
+	}()
+	<-begun
+	config := e.caddyfile()
+	begin := strings.Index(config, "\tedge_tunnel {")
+	end := strings.Index(config[begin:], "\t}\n") + begin + len("\t}\n")
+	loaded := make(chan error)
+	go func() { loaded <- reloadtest.Load(t, adapt(t, config[:begin]+config[end:])) }() //nolint:testifylint // what it requires holds
+	e.serving(0)
+	close(finish)
+	require.Equal(t, "finished<nil>", <-answered)
+	require.NoError(t, <-loaded)
+	require.Eventually(t, func() bool { return len(peekHub().All()) == 0 }, patience, time.Millisecond)
+}
+
+// TestHandlersHaveTheirOwnAgents has two sites with a backend of the same name.
+func TestHandlersHaveTheirOwnAgents(t *testing.T) {
+	one, two := newEdge(t), newEdge(t)
+	site := func(e *edge, name string) string {
+		config := strings.SplitN(e.caddyfile(), "}\n", 2)[1]
+		config = strings.Replace(config, "edge_tunnel {", "edge_tunnel {\nname "+name, 1)
+		return strings.Replace(config, "dynamic edge_tunnel app {", "dynamic edge_tunnel app {\nname "+name, 1)
+	}
+	require.NoError(t, load(t, "{\n\tauto_https off\n}\n"+site(one, "one")+site(two, "two")))
+	one.connect("a", text("one"))
+	require.Equal(t, "200", one.await("/", 200)[:3])
+	require.Equal(t, 503, first(two.get("/")))
+	two.connect("a", text("two"))
+	require.Contains(t, two.await("/", 200), "two")
+	require.Equal(t, "one", second(one.get("/")))
+	require.Equal(t, "a.app.one:1", peekHub().Routes("one", "app")[0].Address)
+}
+
+// TestDrainingNameIsFree has an agent come back while its session before has a request.
+func TestDrainingNameIsFree(t *testing.T) {
+	e := newEdge(t)
+	e.load()
+	begun, finish := make(chan struct{}), make(chan struct{})
+	old := e.connect("a", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(begun)
+		<-finish
+		fmt.Fprint(w, "old")
+	}))
+	e.serving(1)
+	answered := make(chan string, 1)
+	go func() {
+		_, body, err := e.try("/")
+		answered <- fmt.Sprint(body, err)
+	}()
+	<-begun
+	drained := make(chan bool)
+	go func() { drained <- old.Drain(patience) }()
+	e.serving(0)
+	e.connect("a", text("new"))
+	require.Contains(t, e.await("/", 200), "new")
+	close(finish)
+	require.Equal(t, "old<nil>", <-answered)
+	require.True(t, <-drained)
+}
+
+// TestTwoNamesOfOneEdge has an agent connect to the same edge twice: one of the links has to
+// wait, and nothing is broken off.
+func TestTwoNamesOfOneEdge(t *testing.T) {
+	e := newEdge(t)
+	e.load()
+	backends := new(agent.Backends)
+	stop, err := backends.Forward("app", agent.Forward{To: serve(t, text("ok"))})
+	require.NoError(t, err)
+	t.Cleanup(stop)
+	a := e.start(agent.Config{Name: "a", Edges: []string{e.url(), e.url() + "/other"}}, backends)
+	e.serving(1)
+	since := peekHub().All()[0].Since
+	for range 100 {
+		require.Equal(t, 200, first(e.get("/")))
+	}
+	require.Equal(t, since, peekHub().All()[0].Since)
+	n, of := a.Connected()
+	require.Equal(t, []int{1, 2}, []int{n, of})
 }
 
 // TestLastHandlerGoes drains the sessions: what is under way is finished.

@@ -44,8 +44,20 @@ func newMetricSet() *metricSet {
 // eventOfConnection counts agents that connect, beside the reasons why they leave.
 const eventOfConnection hub.Reason = "connected"
 
+// otherBackend is the label of those that no token names, whose number nothing bounds.
+const otherBackend = "other"
+
+// label is that of a backend.
+func (m *metricSet) label(backend string) string {
+	if _, named := m.named.Load(backend); named {
+		return backend
+	}
+	return otherBackend
+}
+
 // name makes the series of a backend, so that they are there before the first request.
 func (m *metricSet) name(backend string) {
+	m.named.Store(backend, true)
 	for _, class := range classes[2:] {
 		m.responses.WithLabelValues(backend, class)
 	}
@@ -61,6 +73,7 @@ type metricSet struct {
 	responses, notTaken, failures, sessions, refusals, absentVec *prometheus.CounterVec
 
 	absent prometheus.Counter
+	named  sync.Map // backends that tokens have named
 }
 
 func registerMetrics(ctx caddy.Context) error {
@@ -150,7 +163,7 @@ func (agentCollector) Collect(ch chan<- prometheus.Metric) {
 				healthy = 0
 			}
 			gauge(describeHealthy, healthy, a.Name, b.Name)
-			if h.Route(hub.Address(a.Name, b.Name)) != nil {
+			if h.Route(a.Address(b.Name)) != nil {
 				serving[b.Name]++
 			}
 		}

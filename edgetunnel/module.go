@@ -8,6 +8,7 @@
 package edgetunnel
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -33,7 +34,8 @@ func init() {
 // Handler lets agents in, which connect to any path that it stands on. Other requests
 // pass.
 type Handler struct {
-	// Name tells handlers apart whose agents must not be mixed. Default: default.
+	// Name tells handlers apart. Each has its own agents, which upstreams of that name use.
+	// Default: default.
 	Name string `json:"name,omitempty"`
 	// Tokens are those of the agents. At least one must be given.
 	Tokens []Token `json:"tokens,omitempty"`
@@ -49,8 +51,8 @@ type Handler struct {
 	// Memory bounds what is held for an agent of responses that clients read too slowly,
 	// in bytes. Each request needs 64 KiB. Default: 128 MiB.
 	Memory int64 `json:"memory,omitempty"`
-	// Drain is how long requests under way may take until the session of a token that is
-	// no longer there is closed, when the last handler goes. Default: 30s.
+	// Drain is how long requests under way may take when no configuration has the handler any
+	// more. Default: 30s.
 	Drain caddy.Duration `json:"drain,omitempty"`
 
 	logger   *zap.Logger
@@ -122,7 +124,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // define describes the handler, so that two of one name are the same.
 func (h *Handler) define() string {
-	return fmt.Sprintf("%v %v %v %v %v %v", h.Tokens, h.ClientCertificate, h.Heartbeat, h.MaxStreams, h.MaxAgents, h.Memory)
+	all := sha256.New()
+	fmt.Fprint(all, h.Tokens, h.Heartbeat, h.MaxStreams, h.MaxAgents, h.Memory, h.Drain)
+	if h.ClientCertificate != nil {
+		fmt.Fprint(all, "certificate", h.ClientCertificate.Names)
+	}
+	const enough = 6
+	return fmt.Sprintf("%d tokens and options (%x)", len(h.Tokens), all.Sum(nil)[:enough])
 }
 
 // join gives a module the part of the process that all have together. Its Cleanup must
@@ -145,7 +153,7 @@ func join(ctx caddy.Context) (*poolref.Ref[*registry], *edgeapp.App, error) {
 
 // check fills the defaults in, and reports what is wrong.
 func (h *Handler) check(repl *caddy.Replacer) error {
-	orDefault(&h.Name, "default")
+	orDefault(&h.Name, hub.DefaultHandler)
 	orDefault(&h.Heartbeat, caddy.Duration(mux.DefaultHeartbeat))
 	orDefault(&h.MaxStreams, mux.DefaultMaxStreams)
 	orDefault(&h.MaxAgents, defaultMaxAgents)
@@ -222,8 +230,10 @@ func (h *Handler) Cleanup() error {
 		return nil
 	}
 	r := h.registry.Value()
-	r.handlers.Delete(h)
 	r.drain.Store(int64(h.Drain))
+	if _, ran := r.handlers.LoadAndDelete(h); ran {
+		r.check(nil) // it may have let somebody in up to now
+	}
 	return h.registry.Release()
 }
 

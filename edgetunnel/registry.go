@@ -1,7 +1,6 @@
 package edgetunnel
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +22,9 @@ func init() {
 // registryKey is the one key of registries.
 const registryKey = "tunnels"
 
+// orders are those of operators, for as long as the process lives.
+var orders = hub.NewOrders()
+
 // registries holds the one registry of the process for as long as a config uses it.
 var registries = poolref.New[*registry]()
 
@@ -36,41 +38,47 @@ type registry struct {
 
 func takeRegistry() (*poolref.Ref[*registry], error) {
 	return registries.Take(registryKey, func() (*registry, error) {
-		return &registry{hub: hub.New(hooks()), attempts: newAttempts()}, nil
+		return &registry{hub: hub.New(hooks(), orders), attempts: newAttempts()}, nil
 	})
 }
 
 // Destruct implements caddy.Destructor: nobody lets agents in any more. Requests under
 // way go on for a while.
 func (r *registry) Destruct() error {
-	deadline := time.Duration(r.drain.Load())
-	if deadline == 0 {
-		deadline = defaultDrain
-	}
 	if caddy.Exiting() {
-		r.hub.Close(deadline)
+		r.hub.Close(r.patience())
 	} else {
-		go r.hub.Close(deadline)
+		go r.hub.Close(r.patience())
 	}
 	return nil
 }
 
-// check closes the sessions that the config of app, the only one that runs, would not let
-// in.
+// check has all agents looked at again, by the handlers of app, the config that is the only
+// one that runs; nil stands for those of all configs.
 func (r *registry) check(app *edgeapp.App) {
-	r.hub.Check(func(id hub.Identity) bool {
-		ok := false
+	r.hub.Check(func(id hub.Identity) (allowed []string, v hub.Verdict) {
+		v = hub.Finish
 		r.handlers.Range(func(key, _ any) bool {
 			h := key.(*Handler)
-			if h.app != app || h.Name != id.Handler {
+			if app != nil && h.app != app || h.Name != id.Handler {
 				return true
 			}
-			t := h.token(id.Token)
-			ok = t != nil && t.hash == id.Hash && slices.Equal(t.Backends, id.Allowed)
-			return !ok
+			v = hub.Close
+			if t := h.token(id.Token); t != nil && t.hash == id.Hash && h.certified(id, t) {
+				allowed, v = t.Backends, hub.Keep
+			}
+			return v != hub.Keep
 		})
-		return ok
-	})
+		return allowed, v
+	}, r.patience())
+}
+
+// patience is how long requests of agents may take that nobody is there for any more.
+func (r *registry) patience() time.Duration {
+	if d := time.Duration(r.drain.Load()); d > 0 {
+		return d
+	}
+	return defaultDrain
 }
 
 // named returns the backends that tokens name, each with 0.
@@ -117,8 +125,7 @@ func hint(dial string) upstreamhint.Hint {
 	if route == nil {
 		return upstreamhint.Hint{}
 	}
-	b := route.Backend
-	return upstreamhint.Hint{Weight: b.Weight, Load: max(b.Load-int(b.Active.Load()), 0)}
+	return upstreamhint.Hint{Weight: route.Backend.Weight, Load: int(route.Backend.Foreign.Load())}
 }
 
 var _ caddy.Destructor = (*registry)(nil)

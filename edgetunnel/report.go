@@ -42,8 +42,10 @@ func hooks() hub.Hooks {
 				zap.Duration("after", time.Since(a.Since)), zap.Int64("requests", a.Requests()), zap.Int64("broken_off", a.Active()))
 			edgeapp.Emit(event, map[string]any{"agent": a.Name, "token": a.Token, "reason": string(reason)})
 		},
-		Answered: func(backend string, status int) { m.responses.WithLabelValues(backend, classOf(status)).Inc() },
-		NotTaken: func(backend string, status wire.Status) { m.notTaken.WithLabelValues(backend, status.String()).Inc() },
-		Failed:   func(backend string, err error) { m.failures.WithLabelValues(backend, failureOf(err)).Inc() },
+		Answered: func(backend string, status int) { m.responses.WithLabelValues(m.label(backend), classOf(status)).Inc() },
+		NotTaken: func(backend string, status wire.Status) {
+			m.notTaken.WithLabelValues(m.label(backend), status.String()).Inc()
+		},
+		Failed: func(backend string, err error) { m.failures.WithLabelValues(m.label(backend), failureOf(err)).Inc() },
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgetunnel/agent"
+	"github.com/caddyedge/caddy-edge/edgetunnel/hub"
 	"github.com/caddyedge/caddy-edge/edgetunnel/wire"
 	"github.com/caddyedge/caddy-edge/internal/reloadtest"
 )
@@ -67,6 +68,16 @@ type edge struct {
 }
 
 func newEdge(t testing.TB) *edge {
+	t.Helper()
+	t.Cleanup(func() { // operators' orders hold as long as the process
+		h := hub.New(hub.Hooks{}, orders)
+		for _, name := range h.Held() {
+			h.Resume(name)
+		}
+		for _, id := range h.Revoked() {
+			h.Allow(id)
+		}
+	})
 	return &edge{t: t, port: freePort(t), tunnel: "token home " + hashOf(t, secret) + " app api"}
 }
 
@@ -189,7 +200,7 @@ func (e *edge) serving(n int) {
 	e.t.Helper()
 	require.Eventually(e.t, func() bool {
 		h := peekHub()
-		return h != nil && len(h.Routes("app")) == n
+		return h != nil && len(h.Routes("default", "app")) == n
 	}, patience, time.Millisecond)
 }
 

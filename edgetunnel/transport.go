@@ -141,8 +141,10 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := route.RoundTrip(t.prepare(r), clientOf(r), hub.Timeouts{Accept: time.Duration(t.AcceptTimeout), Header: time.Duration(t.ResponseHeaderTimeout)})
 	if notTaken, ok := errors.AsType[hub.NotTakenError](err); ok {
-		if notTaken.Status == wire.Draining || notTaken.Status == wire.Overloaded {
+		switch notTaken.Status {
+		case wire.Draining, wire.Overloaded, wire.Unknown: // nothing is wrong with the backend
 			upstreamhint.Pass(r.Context())
+		default:
 		}
 		return nil, dialError{notTaken}
 	}
@@ -162,13 +164,17 @@ func (t *Transport) prepare(r *http.Request) *http.Request {
 	}
 	copied := *r
 	copied.Header = r.Header.Clone()
+	strip := func(name string) {
+		copied.Header.Del(name)
+		copied.Trailer.Del(name)
+	}
 	if t.StripCredentials {
 		for _, name := range []string{"Authorization", "Cookie", "Proxy-Authorization"} {
-			copied.Header.Del(name)
+			strip(name)
 		}
 	}
 	if u := t.ForwardUser; u != nil {
-		copied.Header.Del(u.Header)
+		strip(u.Header)
 		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 			if user := repl.ReplaceAll(u.Value, ""); user != "" && httpguts.ValidHeaderFieldValue(user) {
 				copied.Header.Set(u.Header, user)

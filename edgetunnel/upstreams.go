@@ -1,6 +1,7 @@
 package edgetunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddyedge/caddy-edge/edgetunnel/hub"
 	"github.com/caddyedge/caddy-edge/edgetunnel/wire"
 	"github.com/caddyedge/caddy-edge/internal/poolref"
 )
@@ -24,6 +26,8 @@ func init() {
 type Upstreams struct {
 	// Backend is the name of the backend. It may have placeholders.
 	Backend string `json:"backend"`
+	// Name is that of the handler which has let the agents in. Default: default.
+	Name string `json:"name,omitempty"`
 	// Wait is how long a request waits for an agent when there is none, up to 1m.
 	// Default: it does not.
 	Wait caddy.Duration `json:"wait,omitempty"`
@@ -56,6 +60,11 @@ func (u *Upstreams) Provision(ctx caddy.Context) error {
 func (u *Upstreams) checkOptions() error {
 	if u.Backend == "" {
 		return errors.New("the name of the backend is missing")
+	}
+	if u.Name != "" {
+		if err := wire.CheckName(u.Name); err != nil {
+			return fmt.Errorf("name: %w", err)
+		}
 	}
 	if !strings.Contains(u.Backend, "{") {
 		if err := wire.CheckName(u.Backend); err != nil {
@@ -106,11 +115,12 @@ func (u *Upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, err
 		}
 	}
 	h := u.registry.Value().hub
-	routes := h.Routes(name)
+	handler := cmp.Or(u.Name, hub.DefaultHandler)
+	routes := h.Routes(handler, name)
 	if len(routes) == 0 && u.Wait > 0 && name != nobody {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Duration(u.Wait))
 		defer cancel()
-		routes = h.Wait(ctx, name)
+		routes = h.Wait(ctx, handler, name)
 	}
 	if len(routes) == 0 {
 		return []*reverseproxy.Upstream{{Dial: absent}}, nil

@@ -2,10 +2,10 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,14 +19,12 @@ import (
 // Agent connects to edges and takes their requests. Use Start.
 type Agent struct {
 	config   Config
-	instance string
 	backends *Backends
 
 	cancel   func()
 	ended    sync.WaitGroup
 	active   atomic.Int64 // requests
 	draining atomic.Bool
-	idle     chan struct{} // has something when active may have become 0
 
 	mu    sync.Mutex
 	links map[*link]bool
@@ -35,11 +33,9 @@ type Agent struct {
 // Start connects to the edges of a config, which Check has found right, and stays
 // connected until Drain.
 func Start(config Config, backends *Backends) *Agent {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
 	a := &Agent{
-		config: config, instance: hex.EncodeToString(b[:]), backends: backends,
-		idle: make(chan struct{}, 1), links: make(map[*link]bool),
+		config: config, backends: backends,
+		links: make(map[*link]bool),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
@@ -67,25 +63,30 @@ func (a *Agent) Connected() (n, of int) {
 	return n, len(a.links)
 }
 
-// Drain takes no more requests, lets those under way finish for at most deadline, and
-// disconnects. It reports whether all were done.
+// Drain takes no more requests, and lets those under way finish for at most deadline. The
+// edges end the sessions: it is them that know when the responses have come. It reports
+// whether all were done.
 func (a *Agent) Drain(deadline time.Duration) (done bool) {
 	a.draining.Store(true)
 	a.mu.Lock()
-	for l := range a.links {
-		l.tell(wire.Message{Drain: true})
-	}
+	links := slices.Collect(maps.Keys(a.links))
 	a.mu.Unlock()
 	timer := time.NewTimer(deadline)
 	defer timer.Stop()
-	for done = a.active.Load() == 0; !done; done = a.active.Load() == 0 {
-		select {
-		case <-a.idle:
+	done = true
+	for _, l := range links {
+		s := l.drain()
+		if s == nil {
 			continue
-		case <-timer.C:
 		}
-		break
+		select {
+		case <-s.Done():
+		case <-timer.C:
+			timer.Reset(0) // it is over for the others, too
+			done = false
+		}
 	}
+	done = done && a.active.Load() == 0
 	a.cancel()
 	a.ended.Wait()
 	return done
@@ -106,14 +107,7 @@ func (p present) Read(b []byte) (int, error) {
 // accept takes a stream of an edge's and hands it to the backend. It does not wait.
 func (a *Agent) accept(st *mux.Stream) {
 	a.active.Add(1)
-	c := &conn{Stream: st, done: func() {
-		if a.active.Add(-1) == 0 {
-			select {
-			case a.idle <- struct{}{}:
-			default:
-			}
-		}
-	}}
+	c := &conn{Stream: st, done: func() { a.active.Add(-1) }}
 	if a.draining.Load() {
 		c.refuse(wire.Draining)
 		return

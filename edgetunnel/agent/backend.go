@@ -5,6 +5,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgetunnel/wire"
 )
@@ -25,6 +28,9 @@ type backend struct {
 // Backends are those of an agent. They may change while it is connected. The zero value
 // has none.
 type Backends struct {
+	// Log returns who is told of backends that can't be reached. Nil: nobody is.
+	Log func() *zap.Logger
+
 	mu      sync.Mutex
 	all     map[string][]*backend // by name; the last one takes the requests
 	changed []chan struct{}
@@ -51,7 +57,12 @@ func (bs *Backends) Forward(name string, f Forward) (stop func(), err error) {
 		return nil, err
 	}
 	b := &backend{name: name}
-	fwd, err := newForwarder(f, func(healthy bool) {
+	var told notice
+	fwd, err := newForwarder(f, func(err error) {
+		if bs.Log != nil && told.due(time.Now()) {
+			bs.Log().Warn("a request got no response of its backend", zap.String("backend", name), zap.Error(err))
+		}
+	}, func(healthy bool) {
 		if b.unhealthy.Swap(!healthy) == healthy {
 			bs.notify()
 		}
@@ -65,6 +76,17 @@ func (bs *Backends) Forward(name string, f Forward) (stop func(), err error) {
 		bs.remove(b)
 		fwd.stop()
 	}), nil
+}
+
+// notice is told now and then. The zero value is due.
+type notice struct{ next atomic.Int64 }
+
+// noticeInterval is how often, at most.
+const noticeInterval = 10 * time.Second
+
+func (n *notice) due(now time.Time) bool {
+	next := n.next.Load()
+	return now.UnixNano() >= next && n.next.CompareAndSwap(next, now.Add(noticeInterval).UnixNano())
 }
 
 func (bs *Backends) add(b *backend) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,9 +38,12 @@ func (c *Config) Check() error {
 	if len(c.Edges) == 0 {
 		return errors.New("edge: is missing")
 	}
-	for _, edge := range c.Edges {
+	for i, edge := range c.Edges {
 		if _, err := parseEdge(edge); err != nil {
 			return err
+		}
+		if slices.Contains(c.Edges[:i], edge) {
+			return fmt.Errorf("edge: %s is given twice", edge)
 		}
 	}
 	if err := wire.CheckName(c.Name); err != nil {

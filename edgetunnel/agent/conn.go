@@ -16,6 +16,7 @@ type conn struct {
 	status sync.Once
 	close  sync.Once
 	done   func()
+	taken  bool        // the first to read answers
 	soon   *time.Timer // answers when it has not been done until then; nil: it is done at once
 }
 
@@ -32,6 +33,18 @@ const statusDelay = 5 * time.Millisecond
 // the response, unless that takes longer.
 func (c *conn) answerSoon() {
 	c.soon = time.AfterFunc(statusDelay, func() { _ = c.answer(wire.Accepted) }) // the edge may be gone
+}
+
+// Read implements io.Reader. It tells the edge that a server has got the request, which may
+// have to wait for the connection.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.taken {
+		c.taken = false
+		if err := c.answer(wire.Accepted); err != nil {
+			return 0, err
+		}
+	}
+	return c.Stream.Read(p)
 }
 
 // Write implements io.Writer.

@@ -137,7 +137,7 @@ func (l *link) upgrade(conn net.Conn, token string, lane bool) (time.Duration, *
 	field("User-Agent", "caddy-edge-agent")
 	field(wire.HeaderVersion, wire.Version.String())
 	field(wire.HeaderAgent, l.agent.config.Name)
-	field(wire.HeaderInstance, l.agent.instance)
+	field(wire.HeaderInstance, l.instance)
 	if len(names) > 0 {
 		field(wire.HeaderBackends, strings.Join(names, ","))
 	}

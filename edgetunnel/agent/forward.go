@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -29,12 +28,14 @@ type forwarder struct {
 	server    *http.Server
 	transport *http.Transport
 	proxy     *httputil.ReverseProxy
+	tell      func(error)
 	stop      func()
 }
 
-// newForwarder starts one. healthy is called with what the checks find.
-func newForwarder(f Forward, healthy func(bool)) (*forwarder, error) {
-	fwd := &forwarder{Forward: f, listener: newListener("forward", func() {})}
+// newForwarder starts one. tell is called with what goes wrong with requests, healthy with
+// what the checks find.
+func newForwarder(f Forward, tell func(error), healthy func(bool)) (*forwarder, error) {
+	fwd := &forwarder{Forward: f, listener: newListener("forward", func() {}), tell: tell}
 	fwd.listener.forward = true
 	var err error
 	if fwd.to, err = fwd.prepare(); err != nil {
@@ -43,7 +44,7 @@ func newForwarder(f Forward, healthy func(bool)) (*forwarder, error) {
 	fwd.transport = fwd.newTransport()
 	fwd.proxy = &httputil.ReverseProxy{
 		Rewrite: fwd.rewrite, Transport: fwd.transport, FlushInterval: -1, BufferPool: copies,
-		ErrorHandler: failed, ErrorLog: log.New(io.Discard, "", 0),
+		ErrorHandler: fwd.failed, ErrorLog: log.New(io.Discard, "", 0),
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -158,13 +159,9 @@ func (f *forwarder) handle(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/1 can
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	t := &taking{conn: c, request: r, cancel: cancel}
+	t := &taking{conn: c, waits: waits(r), shared: f.to.h2c, cancel: cancel}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: t.gotConn})
 	r = r.WithContext(ctx)
-	if r.ContentLength != 0 {
-		t.body = &late{ReadCloser: r.Body}
-		r.Body = t.body
-	}
 	w.Header()["Content-Type"] = nil // none is to be guessed
 	f.proxy.ServeHTTP(w, r)
 }
@@ -193,70 +190,60 @@ func dotted(path string) bool {
 	return false
 }
 
-// taking tells the edge that its request has a connection to the backend.
-type taking struct {
-	conn    *conn
-	request *http.Request
-	body    *late // nil: there is none
-	cancel  func()
-	once    sync.Once
+// waits reports whether a request is forwarded only when the edge has confirmed that it knows
+// of its being taken: what the edge gives up on before, it may send to another agent. Requests
+// without a body that change nothing may be sent again anyway.
+func waits(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return r.ContentLength != 0
+	}
+	return true
 }
 
-// gotConn is called before anything is sent. A request with a body waits for the first of
-// it, by which the edge shows that it knows: what it gives up on before, it may send to
-// another agent.
+// confirmTimeout is how long the edge may take to confirm.
+const confirmTimeout = 10 * time.Second
+
+// taking tells the edge that its request has a connection to the backend.
+type taking struct {
+	conn   *conn
+	waits  bool
+	shared bool // others use the connection to the backend, too
+	cancel func()
+	once   sync.Once
+}
+
+// gotConn is called before anything is sent.
 func (t *taking) gotConn(got httptrace.GotConnInfo) {
 	t.once.Do(func() {
-		if t.body == nil {
+		if !t.waits {
 			t.conn.answerSoon()
 			return
 		}
 		err := t.conn.answer(wire.Accepted)
 		if err == nil {
-			err = t.body.await()
+			err = t.conn.AwaitConfirm(confirmTimeout)
 		}
-		if err != nil {
-			t.cancel()
-			if _, shared := got.Conn.(*tls.Conn); !shared {
-				_ = got.Conn.Close() // so that nothing is sent on it
-			}
+		if err == nil {
+			return
+		}
+		t.cancel()
+		if c, ok := got.Conn.(*tls.Conn); ok && c.ConnectionState().NegotiatedProtocol == "h2" {
+			t.shared = true
+		}
+		if !t.shared {
+			_ = got.Conn.Close() // so that nothing is sent on it
 		}
 	})
 }
 
-// late is a body whose beginning was waited for.
-type late struct {
-	io.ReadCloser
-	first bytes.Reader
-	err   error
-}
-
-// await reads the first byte.
-func (l *late) await() error {
-	var b [1]byte
-	n, err := l.ReadCloser.Read(b[:])
-	l.first.Reset(b[:n])
-	if l.err = err; errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return err
-}
-
-// Read implements io.Reader.
-func (l *late) Read(p []byte) (int, error) {
-	if l.first.Len() > 0 {
-		return l.first.Read(p)
-	}
-	if l.err != nil {
-		return 0, l.err
-	}
-	return l.ReadCloser.Read(p)
-}
-
 // failed ends an exchange that got no response. If the edge has not been told that the
 // request is taken, it may ask somebody else.
-func failed(w http.ResponseWriter, r *http.Request, err error) {
+func (f *forwarder) failed(_ http.ResponseWriter, r *http.Request, err error) {
 	c := r.Context().Value(connKey{}).(*conn)
+	if r.Context().Err() == nil {
+		f.tell(err)
+	}
 	status := wire.Refused
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {

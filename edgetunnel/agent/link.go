@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
-	"math/rand/v2"
+	"crypto/rand"
+	"encoding/hex"
+	mathrand "math/rand/v2"
 	"net/url"
 	"slices"
 	"sync"
@@ -16,9 +18,10 @@ import (
 
 // link keeps an agent connected to one edge.
 type link struct {
-	agent *Agent
-	edge  *url.URL
-	log   *zap.Logger
+	agent    *Agent
+	edge     *url.URL
+	instance string // each link has its own, so that two to the same edge are told apart
+	log      *zap.Logger
 
 	mu   sync.Mutex
 	main *mux.Session
@@ -26,13 +29,24 @@ type link struct {
 }
 
 func newLink(a *Agent, edge *url.URL) *link {
-	return &link{agent: a, edge: edge, log: a.config.Log.With(zap.String("edge", edge.Redacted()))}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return &link{agent: a, edge: edge, instance: hex.EncodeToString(b[:]), log: a.config.Log.With(zap.String("edge", edge.Redacted()))}
 }
 
 func (l *link) connected() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.main != nil
+}
+
+// drain tells the edge that no more requests are taken, and returns the session, if there is
+// one.
+func (l *link) drain() *mux.Session {
+	l.tell(wire.Message{Drain: true})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.main
 }
 
 // tell sends a message to the edge, if there is a session.
@@ -50,11 +64,14 @@ func (l *link) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		s, err := l.connect(ctx, false)
 		if err == nil {
-			b.reset()
 			l.log.Info("connected to the edge")
+			begin := time.Now()
 			l.session(ctx, s)
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || l.agent.draining.Load() {
 				return
+			}
+			if time.Since(begin) > settled {
+				b.reset() // others may end again at once
 			}
 			l.log.Warn("the session with the edge has ended", zap.Error(s.Err()))
 			b.least(l.takeAway())
@@ -80,6 +97,9 @@ func (l *link) takeAway() time.Duration {
 	l.away = 0
 	return d
 }
+
+// settled is how long a session has lasted when nothing is wrong with connecting.
+const settled = 5 * time.Second
 
 // loadInterval is how often the edge is told of the load, at most.
 const loadInterval = time.Second
@@ -223,7 +243,7 @@ func (b *backoff) next(now time.Time) time.Duration {
 		longest = latestWait
 	}
 	b.wait = min(max(2*b.wait, firstWait), longest)
-	wait := max(b.wait, b.floor)
+	wait, floor := b.wait, b.floor
 	b.floor = 0
-	return wait/2 + rand.N(wait/2+1) //nolint:gosec // no secret
+	return floor + wait/2 + mathrand.N(wait/2+1) //nolint:gosec // no secret
 }

@@ -37,9 +37,6 @@ func (l *Listener) Accept() (net.Conn, error) {
 	case <-l.done:
 		return nil, net.ErrClosed
 	case c := <-l.conns:
-		if !l.forward {
-			_ = c.answer(wire.Accepted) // if the edge is gone the server will see
-		}
 		return c, nil
 	}
 }
@@ -55,6 +52,7 @@ func (l *Listener) Addr() net.Addr { return Addr(l.name) }
 
 // serve hands a request over.
 func (l *Listener) serve(c *conn) {
+	c.taken = !l.forward
 	select {
 	case <-l.done:
 		c.refuse(wire.Draining)

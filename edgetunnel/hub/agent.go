@@ -21,13 +21,17 @@ type Identity struct {
 	Token   string
 	Hash    wire.Hash
 	Handler string
-	// Allowed are the backends that it may serve.
+	// Allowed are the backends that it might serve when it connected.
 	Allowed []string
+	// Certificate are the names in its certificate, nil if it has shown none.
+	Certificate []string
 	// Remote is where it connects from, Version what it speaks.
 	Remote, Version string
 	// Lane is set for one more connection of an instance.
 	Lane bool
 }
+
+func (id *Identity) key() key { return key{id.Handler, id.Name} }
 
 // Agent is one that is connected.
 type Agent struct {
@@ -43,8 +47,11 @@ type Agent struct {
 
 	mu       sync.Mutex
 	lanes    []*mux.Session
+	allowed  []string
+	told     []wire.BackendState // of all backends, also of those that are not allowed
 	backends map[string]*Backend
 	draining bool
+	ending   bool // somebody waits for its requests
 	left     bool
 	reason   Reason
 	known    map[string]bool // backends that were denied
@@ -54,12 +61,13 @@ type Agent struct {
 // Backend is one of an agent's.
 type Backend struct {
 	wire.BackendState
-	// Active are the requests of this edge under way, Requests all there were.
-	Active, Requests *atomic.Int64
+	// Active are the requests of this edge under way, Requests all there were, Foreign those
+	// under way that others have sent, as far as the agent has told.
+	Active, Requests, Foreign *atomic.Int64
 }
 
 func newAgent(h *Hub, id Identity) *Agent {
-	return &Agent{Identity: id, Since: time.Now(), hub: h, backends: make(map[string]*Backend), known: make(map[string]bool), idle: make(chan struct{}, 1)}
+	return &Agent{Identity: id, Since: time.Now(), hub: h, allowed: id.Allowed, backends: make(map[string]*Backend), known: make(map[string]bool), idle: make(chan struct{}, 1)}
 }
 
 // takesLane reports whether a connection belongs to this agent, which may be nil.
@@ -99,7 +107,7 @@ func (a *Agent) watchLane(s *mux.Session) {
 func (a *Agent) watch() {
 	<-a.main.Done()
 	reason := Lost
-	if a.Draining() {
+	if a.Draining() && a.active.Load() == 0 {
 		reason = Drained
 	}
 	a.leave(reason, a.main.Err())
@@ -133,12 +141,40 @@ func (a *Agent) control(b []byte) {
 		return
 	}
 	a.mu.Lock()
-	if m.Drain {
-		a.draining = true
-	}
+	changed := m.Drain && !a.draining
+	a.draining = a.draining || m.Drain
 	if m.Backends != nil {
-		a.backends = a.merge(m.Backends)
+		changed = a.merge(m.Backends) || changed
 	}
+	a.mu.Unlock()
+	a.tellDenied()
+	if changed {
+		a.hub.refresh()
+	}
+	if m.Drain {
+		go a.finish(nil)
+	}
+}
+
+// allow changes the backends that the agent may serve.
+func (a *Agent) allow(allowed []string) {
+	a.mu.Lock()
+	same := slices.Equal(a.allowed, allowed)
+	a.allowed = allowed
+	if !same {
+		clear(a.known)
+		a.merge(a.told)
+	}
+	a.mu.Unlock()
+	if !same {
+		a.tellDenied()
+		a.hub.refresh()
+	}
+}
+
+// tellDenied tells of backends that are not allowed.
+func (a *Agent) tellDenied() {
+	a.mu.Lock()
 	denied := a.denied
 	a.denied = nil
 	a.mu.Unlock()
@@ -147,28 +183,33 @@ func (a *Agent) control(b []byte) {
 			a.hub.hooks.Denied(a, name)
 		}
 	}
-	a.hub.refresh() // one that drains ends the session itself
 }
 
-// merge returns the backends that an agent tells of, as far as it may serve them, with
-// the counts of those that there were before. The lock is held.
-func (a *Agent) merge(told []wire.BackendState) map[string]*Backend {
+// merge takes over what an agent tells of its backends, as far as it may serve them, and
+// reports whether anything but their load has changed. The lock is held.
+func (a *Agent) merge(told []wire.BackendState) (changed bool) {
+	a.told = told
 	backends := make(map[string]*Backend)
 	for _, b := range told {
-		if !Allows(a.Allowed, b.Name) {
+		if !Allows(a.allowed, b.Name) {
 			if !a.known[b.Name] && len(a.known) < wire.MostBackends {
 				a.known[b.Name] = true
 				a.denied = append(a.denied, b.Name)
 			}
 			continue
 		}
-		if before := a.backends[b.Name]; before != nil {
-			backends[b.Name] = &Backend{b, before.Active, before.Requests}
-		} else {
-			backends[b.Name] = &Backend{b, new(atomic.Int64), new(atomic.Int64)}
+		before := a.backends[b.Name]
+		if before == nil {
+			before = &Backend{Active: new(atomic.Int64), Requests: new(atomic.Int64), Foreign: new(atomic.Int64)}
 		}
+		before.Foreign.Store(max(int64(b.Load)-before.Active.Load(), 0))
+		b.Load = 0 // it is in Foreign
+		changed = changed || b != before.BackendState
+		backends[b.Name] = &Backend{b, before.Active, before.Requests, before.Foreign}
 	}
-	return backends
+	changed = changed || len(backends) != len(a.backends)
+	a.backends = backends
+	return changed
 }
 
 // serves returns the backends for which the agent takes requests.
@@ -207,7 +248,7 @@ func (a *Agent) Backends() []Backend {
 func (a *Agent) Draining() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.draining
+	return a.draining || a.left
 }
 
 // Active tells how many requests are under way.
@@ -265,9 +306,8 @@ func (a *Agent) Held() (held int64) {
 func (a *Agent) open(first []byte) (*mux.Stream, error) {
 	a.mu.Lock()
 	lanes := a.lanes
-	draining := a.draining || a.left
 	a.mu.Unlock()
-	if draining {
+	if a.Draining() {
 		return nil, NotTakenError{wire.Draining}
 	}
 	for _, l := range lanes {
@@ -282,9 +322,17 @@ func (a *Agent) open(first []byte) (*mux.Stream, error) {
 	case errors.Is(err, mux.ErrTooMany):
 		return nil, NotTakenError{wire.Overloaded}
 	case err != nil:
-		return nil, NotTakenError{wire.Refused}
+		return nil, a.gone()
 	}
 	return st, nil
+}
+
+// gone is the error of a request that can't reach the agent.
+func (a *Agent) gone() error {
+	if a.Draining() {
+		return NotTakenError{wire.Draining}
+	}
+	return NotTakenError{wire.Refused}
 }
 
 // began and ended count a request.
@@ -315,12 +363,25 @@ func (a *Agent) drain(deadline, away time.Duration) {
 	_ = a.main.SendControl(wire.Message{Drain: true, Away: away.Milliseconds()}.Encode()) // it may be gone
 	timer := time.NewTimer(deadline)
 	defer timer.Stop()
+	a.finish(timer.C)
+}
+
+// finish ends the session of an agent that drains when all requests are done: it is this side
+// that knows when their responses have come. The agent has a deadline of its own.
+func (a *Agent) finish(deadline <-chan time.Time) {
+	a.mu.Lock()
+	waited := a.ending && deadline == nil
+	a.ending = true
+	a.mu.Unlock()
+	if waited {
+		return
+	}
 	for a.active.Load() > 0 {
 		select {
 		case <-a.idle:
 			continue
 		case <-a.main.Done():
-		case <-timer.C:
+		case <-deadline:
 		}
 		break
 	}

@@ -43,6 +43,7 @@ func (to *Route) RoundTrip(r *http.Request, client netip.AddrPort, t Timeouts) (
 	}
 	if err != nil {
 		x.finish()
+		x.awaitSender()
 	}
 	a.count(to.Backend.Name, resp, err)
 	return resp, err
@@ -80,8 +81,9 @@ type exchange struct {
 	framing framing
 	stream  *mux.Stream
 	in      *limited
-	stop    func() bool // of the watch over the context
-	sent    chan error  // how sending the body ended
+	stop    func() bool   // of the watch over the context
+	sent    chan error    // how sending the body ended
+	ended   chan struct{} // closed then
 	once    sync.Once
 
 	mu              sync.Mutex
@@ -91,7 +93,7 @@ type exchange struct {
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 // open sends the head.
-func (x *exchange) open() error {
+func (x *exchange) open(timeout time.Duration) error {
 	p := wire.Preface{Backend: x.to.Backend.Name, Client: x.client}
 	buf := heads.Get().(*[]byte)
 	defer heads.Put(buf)
@@ -99,16 +101,34 @@ func (x *exchange) open() error {
 	if err != nil {
 		return err
 	}
-	*buf = head[:0]
+	const most = 64 << 10
+	if cap(head) <= most {
+		*buf = head[:0]
+	}
 	first := min(len(head), mux.MostFirst)
 	if x.stream, err = x.to.Agent.open(head[:first]); err != nil {
 		return err
 	}
 	x.stop = context.AfterFunc(x.request.Context(), func() { x.stream.CloseWithCode(mux.CodeCanceled) })
 	if first < len(head) {
+		if timeout > 0 {
+			_ = x.stream.SetWriteDeadline(time.Now().Add(timeout)) // never fails
+		}
 		_, err = x.stream.Write(head[first:])
+		_ = x.stream.SetWriteDeadline(time.Time{}) // never fails
 	}
 	return err
+}
+
+// confirms reports whether the agent forwards the request only when the edge has confirmed
+// that it knows: of those that are sent at once nobody can tell, when the agent is lost,
+// whether they were forwarded.
+func (x *exchange) confirms() bool {
+	switch x.request.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return x.framing != noBody
+	}
+	return true
 }
 
 func (x *exchange) run(t Timeouts) (*http.Response, error) {
@@ -116,9 +136,12 @@ func (x *exchange) run(t Timeouts) (*http.Response, error) {
 	if trace != nil && trace.ConnectStart != nil {
 		trace.ConnectStart(wire.Network, x.to.Address)
 	}
-	err := x.open()
+	err := x.open(t.Accept)
 	if err == nil {
 		err = x.status(t.Accept)
+	}
+	if err == nil && x.confirms() {
+		err = x.stream.Confirm()
 	}
 	if trace != nil && trace.ConnectDone != nil {
 		trace.ConnectDone(wire.Network, x.to.Address, err)
@@ -132,7 +155,7 @@ func (x *exchange) run(t Timeouts) (*http.Response, error) {
 			x.expect(t.Header)
 		}
 	} else {
-		x.sent = make(chan error, 1)
+		x.sent, x.ended = make(chan error, 1), make(chan struct{})
 		go x.sendBody(t.Header)
 	}
 	resp, err := x.response()
@@ -174,12 +197,11 @@ func (x *exchange) status(timeout time.Duration) error {
 	case err == nil:
 	case errors.As(err, &reset) && reset.Code == mux.CodeRefused:
 		return NotTakenError{wire.Overloaded}
-	case x.framing != noBody:
-		// The agent forwards nothing before it has the beginning of the body.
+	case x.confirms():
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return NotTakenError{wire.TimedOut}
 		}
-		return NotTakenError{wire.Refused}
+		return x.to.Agent.gone()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errAccept
 	default:
@@ -190,6 +212,8 @@ func (x *exchange) status(timeout time.Duration) error {
 		return nil
 	case s.Valid():
 		return NotTakenError{s}
+	case b == 'H':
+		return NotTakenError{wire.Invalid} // a response by who reads requests, in front of all handlers
 	default:
 		return errNoStatus
 	}
@@ -197,6 +221,7 @@ func (x *exchange) status(timeout time.Duration) error {
 
 // sendBody sends the body; when it can't be read, there is no point in a response.
 func (x *exchange) sendBody(header time.Duration) {
+	defer close(x.ended)
 	err := sendBody(x.stream, x.request, x.framing)
 	x.sent <- err
 	if header > 0 {
@@ -205,6 +230,18 @@ func (x *exchange) sendBody(header time.Duration) {
 	var ours bodyError
 	if errors.As(err, &ours) || errors.Is(err, errShort) || errors.Is(err, errLong) {
 		x.stream.CloseWithCode(mux.CodeCanceled)
+	}
+}
+
+// awaitSender waits until nobody reads the body of a request that failed any more, since it
+// may be sent again. A client that has left, or a deadline, ends that.
+func (x *exchange) awaitSender() {
+	if x.ended == nil {
+		return
+	}
+	select {
+	case <-x.ended:
+	case <-x.request.Context().Done():
 	}
 }
 
@@ -300,8 +337,11 @@ func (b *body) Close() error {
 	return nil
 }
 
-// upgraded is the connection after a switch of protocols.
+// upgraded is the connection after a switch of protocols. Each direction ends alone.
 type upgraded struct{ body }
+
+// Read implements io.Reader.
+func (u *upgraded) Read(p []byte) (int, error) { return u.ReadCloser.Read(p) }
 
 // Write implements io.Writer.
 func (u *upgraded) Write(p []byte) (int, error) { return u.stream.Write(p) }

@@ -25,6 +25,8 @@ func framingOf(r *http.Request) framing {
 	switch {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
 		return noBody
+	case r.ContentLength < 0 && r.Header["Upgrade"] != nil:
+		return noBody // what comes is for after the switch
 	case r.ContentLength > 0 && len(r.Trailer) == 0:
 		return byLength
 	default:

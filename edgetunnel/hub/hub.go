@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,11 +23,51 @@ type Hub struct {
 	// backends are the routes. It is replaced whole, so that requests need no lock.
 	backends atomic.Pointer[table]
 
+	orders *Orders
+
 	mu      sync.Mutex
-	agents  map[string]*Agent // by name
-	changed chan struct{}     // closed at the next change
-	revoked map[string]bool   // tokens, by id
-	held    map[string]bool   // agents that an operator keeps away, by name
+	agents  map[key]*Agent
+	leaving map[*Agent]bool // that another one of the same name has taken the place of
+	changed chan struct{}   // closed at the next change
+	closed  bool
+}
+
+// key is what there is one agent of at a time.
+type key struct{ handler, name string }
+
+// Orders are those of operators. They may outlive a hub. Use NewOrders.
+type Orders struct {
+	mu      sync.Mutex
+	revoked map[string]bool // tokens, by id
+	held    map[string]bool // agents, by name
+}
+
+// NewOrders returns none.
+func NewOrders() *Orders { return &Orders{revoked: make(map[string]bool), held: make(map[string]bool)} }
+
+// set gives or takes an order, and reports whether that changes anything.
+func (o *Orders) set(orders map[string]bool, name string, on bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := orders[name]
+	if on {
+		orders[name] = true
+	} else {
+		delete(orders, name)
+	}
+	return was != on
+}
+
+func (o *Orders) has(orders map[string]bool, name string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return orders[name]
+}
+
+func (o *Orders) list(orders map[string]bool) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return append(make([]string, 0), slices.Sorted(maps.Keys(orders))...)
 }
 
 // Hooks are called when something happens, outside of all locks. They must not block.
@@ -57,9 +98,9 @@ const (
 	Replaced Reason = "replaced" // the same instance has connected again
 )
 
-// New returns a hub without agents.
-func New(hooks Hooks) *Hub {
-	h := &Hub{hooks: hooks, agents: make(map[string]*Agent), changed: make(chan struct{}), revoked: make(map[string]bool), held: make(map[string]bool)}
+// New returns a hub without agents, where those orders hold.
+func New(hooks Hooks, orders *Orders) *Hub {
+	h := &Hub{hooks: hooks, orders: orders, agents: make(map[key]*Agent), leaving: make(map[*Agent]bool), changed: make(chan struct{})}
 	h.backends.Store(new(table))
 	return h
 }
@@ -72,6 +113,7 @@ var (
 	ErrFull    = errors.New("too many agents with that token")
 	ErrNoFirst = errors.New("there is no session that the connection belongs to")
 	ErrLanes   = errors.New("too many connections")
+	ErrClosed  = errors.New("the edge takes no agents any more")
 )
 
 // Admit reports whether an agent may connect, before it is let in. What it finds may have
@@ -83,14 +125,17 @@ func (h *Hub) Admit(id Identity, most int) error {
 }
 
 func (h *Hub) admit(id Identity, most int) error {
-	a := h.agents[id.Name]
+	a := h.agents[id.key()]
 	switch {
-	case h.revoked[id.Token]:
+	case h.closed:
+		return ErrClosed
+	case h.orders.has(h.orders.revoked, id.Token):
 		return ErrRevoked
-	case h.held[id.Name]:
+	case h.orders.has(h.orders.held, id.Name):
 		return ErrHeld
 	case id.Lane:
 		return a.takesLane(id)
+	case a != nil && a.Draining(): // its name is free
 	case a != nil && (a.Token != id.Token || a.Instance != id.Instance):
 		return ErrTaken
 	case a != nil:
@@ -117,20 +162,24 @@ func (h *Hub) Attach(id Identity, most int, connect func(config mux.Config) *mux
 		return nil, err
 	}
 	if id.Lane {
-		a := h.agents[id.Name]
+		a := h.agents[id.key()]
 		lane := connect(config)
 		a.addLane(lane)
 		h.mu.Unlock()
 		go a.watchLane(lane)
 		return a, nil
 	}
-	before := h.agents[id.Name]
+	before := h.agents[id.key()]
+	drains := before != nil && before.Draining()
+	if drains {
+		h.leaving[before] = true
+	}
 	a := newAgent(h, id)
 	config.Control = a.control
 	a.main = connect(config)
-	h.agents[id.Name] = a
+	h.agents[id.key()] = a
 	h.mu.Unlock()
-	if before != nil {
+	if before != nil && !drains {
 		before.leave(Replaced, nil)
 	}
 	call(h.hooks.Connected, a)
@@ -142,9 +191,10 @@ func (h *Hub) Attach(id Identity, most int, connect func(config mux.Config) *mux
 func (h *Hub) forget(a *Agent) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.agents[a.Name] == a {
-		delete(h.agents, a.Name)
+	if h.agents[a.key()] == a {
+		delete(h.agents, a.key())
 	}
+	delete(h.leaving, a)
 	h.update()
 }
 
@@ -157,12 +207,12 @@ func (h *Hub) refresh() {
 
 // update makes the table of backends anew. The lock is held.
 func (h *Hub) update() {
-	t := table{make(map[string][]*Route), make(map[string]*Route)}
+	t := table{make(map[key][]*Route), make(map[string]*Route)}
 	for _, a := range h.agents {
 		for name, b := range a.serves() {
-			r := &Route{Agent: a, Backend: b, Address: Address(a.Name, name)}
+			r := &Route{Agent: a, Backend: b, Address: a.Address(name)}
 			r.Dial = wire.Network + "/" + r.Address
-			t.backends[name] = append(t.backends[name], r)
+			t.backends[key{a.Handler, name}] = append(t.backends[key{a.Handler, name}], r)
 			t.addresses[r.Address] = r
 		}
 	}
@@ -176,7 +226,7 @@ func (h *Hub) update() {
 
 // table is what requests look up.
 type table struct {
-	backends  map[string][]*Route
+	backends  map[key][]*Route // by handler and backend
 	addresses map[string]*Route
 }
 
@@ -188,19 +238,22 @@ type Route struct {
 	Address, Dial string
 }
 
-// Routes returns those to a backend, by address. The caller must not change the slice.
-func (h *Hub) Routes(backend string) []*Route { return h.backends.Load().backends[backend] }
+// Routes returns those to a backend of the agents that a handler has let in, by address. The
+// caller must not change the slice.
+func (h *Hub) Routes(handler, backend string) []*Route {
+	return h.backends.Load().backends[key{handler, backend}]
+}
 
 // Route returns the one of that address, nil if it takes no requests.
 func (h *Hub) Route(address string) *Route { return h.backends.Load().addresses[address] }
 
 // Wait waits until there is a route to a backend, for as long as ctx lasts.
-func (h *Hub) Wait(ctx context.Context, backend string) []*Route {
+func (h *Hub) Wait(ctx context.Context, handler, backend string) []*Route {
 	for {
 		h.mu.Lock()
 		changed := h.changed
 		h.mu.Unlock()
-		if routes := h.Routes(backend); len(routes) > 0 {
+		if routes := h.Routes(handler, backend); len(routes) > 0 {
 			return routes
 		}
 		select {
@@ -211,25 +264,59 @@ func (h *Hub) Wait(ctx context.Context, backend string) []*Route {
 	}
 }
 
-// All returns all agents, by name.
+// All returns all agents but those whose place others have taken, by name.
 func (h *Hub) All() []*Agent {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	agents := make([]*Agent, 0, len(h.agents))
-	for _, a := range h.agents {
-		agents = append(agents, a)
-	}
-	slices.SortFunc(agents, func(a, b *Agent) int { return cmp.Compare(a.Name, b.Name) })
+	agents := slices.Collect(maps.Values(h.agents))
+	slices.SortFunc(agents, func(a, b *Agent) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Handler, b.Handler))
+	})
 	return agents
 }
 
-// Address is how an upstream of an agent is called.
-func Address(agent, backend string) string { return agent + "." + backend + ":1" }
+// every returns all agents.
+func (h *Hub) every() []*Agent {
+	agents := h.All()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.AppendSeq(agents, maps.Keys(h.leaving))
+}
 
-// Check closes the agents that valid does not accept any more.
-func (h *Hub) Check(valid func(Identity) bool) {
-	for _, a := range h.All() {
-		if !valid(a.Identity) {
+// DefaultHandler is the name of handlers that have none. Addresses do not show it.
+const DefaultHandler = "default"
+
+// Address is how an upstream of the agent is called.
+func (id *Identity) Address(backend string) string {
+	if id.Handler == DefaultHandler {
+		return id.Name + "." + backend + ":1"
+	}
+	return id.Name + "." + backend + "." + id.Handler + ":1"
+}
+
+// Verdict is what becomes of an agent that was let in before.
+type Verdict uint8
+
+// Verdicts.
+const (
+	// Keep is for agents that would be let in again.
+	Keep Verdict = iota
+	// Close is for those that would not.
+	Close
+	// Finish is for those that nobody is there for any more.
+	Finish
+)
+
+// Check looks at all agents again. judge returns the backends that they may serve now.
+// Requests of those that are to finish have that long.
+func (h *Hub) Check(judge func(Identity) ([]string, Verdict), deadline time.Duration) {
+	for _, a := range h.every() {
+		switch allowed, verdict := judge(a.Identity); verdict {
+		case Keep:
+			a.allow(allowed)
+		case Finish:
+			go a.drain(deadline, 0)
+		default:
 			a.leave(Revoked, nil)
 		}
 	}
@@ -237,10 +324,8 @@ func (h *Hub) Check(valid func(Identity) bool) {
 
 // Revoke closes the sessions of a token at once and lets no more in, until Allow.
 func (h *Hub) Revoke(token string) (closed int) {
-	h.mu.Lock()
-	h.revoked[token] = true
-	h.mu.Unlock()
-	for _, a := range h.All() {
+	h.orders.set(h.orders.revoked, token, true)
+	for _, a := range h.every() {
 		if a.Token == token {
 			a.leave(Revoked, nil)
 			closed++
@@ -250,70 +335,41 @@ func (h *Hub) Revoke(token string) (closed int) {
 }
 
 // Allow takes Revoke back, and reports whether there was anything to take back.
-func (h *Hub) Allow(token string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	was := h.revoked[token]
-	delete(h.revoked, token)
-	return was
-}
+func (h *Hub) Allow(token string) bool { return h.orders.set(h.orders.revoked, token, false) }
 
 // Revoked returns the tokens that were revoked.
-func (h *Hub) Revoked() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return sortedKeys(h.revoked)
-}
+func (h *Hub) Revoked() []string { return h.orders.list(h.orders.revoked) }
 
 // Held returns the agents that are kept away.
-func (h *Hub) Held() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return sortedKeys(h.held)
-}
-
-func sortedKeys(set map[string]bool) []string {
-	keys := make([]string, 0, len(set))
-	for k := range set {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
+func (h *Hub) Held() []string { return h.orders.list(h.orders.held) }
 
 // Drain gives an agent no more requests, ends its session when those under way are done
 // or the deadline is over, and keeps it away until Resume. It reports whether there is
 // such an agent.
-func (h *Hub) Drain(name string, deadline time.Duration) bool {
-	h.mu.Lock()
-	a := h.agents[name]
-	if a != nil {
-		h.held[name] = true
+func (h *Hub) Drain(name string, deadline time.Duration) (found bool) {
+	for _, a := range h.All() {
+		if a.Name == name {
+			found = true
+			h.orders.set(h.orders.held, name, true)
+			go a.drain(deadline, awayWhileHeld)
+		}
 	}
-	h.mu.Unlock()
-	if a == nil {
-		return false
-	}
-	go a.drain(deadline, awayWhileHeld)
-	return true
+	return found
 }
 
 // awayWhileHeld is how long an agent that is kept away waits before it asks again.
 const awayWhileHeld = 30 * time.Second
 
 // Resume takes Drain back, and reports whether there was anything to take back.
-func (h *Hub) Resume(name string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	was := h.held[name]
-	delete(h.held, name)
-	return was
-}
+func (h *Hub) Resume(name string) bool { return h.orders.set(h.orders.held, name, false) }
 
-// Close drains all agents, for at most deadline.
+// Close drains all agents, for at most deadline, and lets no more in.
 func (h *Hub) Close(deadline time.Duration) {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
 	var all sync.WaitGroup
-	for _, a := range h.All() {
+	for _, a := range h.every() {
 		all.Go(func() { a.drain(deadline, 0) })
 	}
 	all.Wait()

@@ -20,6 +20,7 @@ func (d *deadline) set(t time.Time, wake chan struct{}) {
 		notify(wake)
 		return
 	}
+	d.at = time.Now().Add(left) // by the clock that the timer goes by
 	d.timer = time.AfterFunc(left, func() { notify(wake) })
 }
 

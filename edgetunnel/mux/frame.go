@@ -21,6 +21,7 @@ const (
 	kindPing                    // asks for a pong: eight bytes
 	kindPong                    // answers a ping with its eight bytes
 	kindControl                 // a message to the session; its stream is 0
+	kindConfirm                 // the opener of a stream has got the answer: nothing
 )
 
 const (
@@ -50,6 +51,8 @@ func parseHeader(b [headerSize]byte) (header, error) {
 	least, most, ofStream := 0, maxPayload, true
 	switch h.kind {
 	case kindOpen, kindData, kindEnd:
+	case kindConfirm:
+		most = 0
 	case kindReset:
 		least, most = 1, 1
 	case kindWindow:

@@ -9,7 +9,7 @@ import (
 )
 
 func TestHeader(t *testing.T) {
-	for _, h := range []header{{kindOpen, 0, 1}, {kindEnd, maxPayload, 1<<32 - 1}, {kindReset, 1, 5}, {kindWindow, 4, 5}, {kindPong, 8, 0}, {kindControl, MaxControl, 0}} {
+	for _, h := range []header{{kindOpen, 0, 1}, {kindEnd, maxPayload, 1<<32 - 1}, {kindReset, 1, 5}, {kindWindow, 4, 5}, {kindPong, 8, 0}, {kindControl, MaxControl, 0}, {kindConfirm, 0, 3}} {
 		b := appendHeader(nil, h)
 		require.Len(t, b, headerSize)
 		got, err := parseHeader([headerSize]byte(b))

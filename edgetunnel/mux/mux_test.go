@@ -302,7 +302,8 @@ func TestBrokenPeer(t *testing.T) {
 		want   string
 	}{
 		"kind":           {[][]byte{frame(0, 1)}, "unknown kind of frame 0"},
-		"kind beyond":    {[][]byte{frame(9, 1)}, "unknown kind of frame 9"},
+		"kind beyond":    {[][]byte{frame(10, 1)}, "unknown kind of frame 10"},
+		"confirmation":   {[][]byte{frame(kindConfirm, 1, 1)}, "frame of kind 9 with 1 bytes"},
 		"length":         {[][]byte{frame(kindPing, 0, 1)}, "frame of kind 6 with 1 bytes"},
 		"long":           {[][]byte{frame(kindData, 1, make([]byte, maxPayload+1)...)}, "frame of kind 2 with 16377 bytes"},
 		"stream of ping": {[][]byte{frame(kindPing, 1, 1, 2, 3, 4, 5, 6, 7, 8)}, "frame of kind 6 for stream 1"},
@@ -394,6 +395,86 @@ func TestWindowsOfNearPeersStaySmall(t *testing.T) {
 	st, err := near.Open(nil)
 	require.NoError(t, err, "there is room for more")
 	require.NoError(t, st.Close())
+}
+
+// TestConfirm waits for the peer's confirmation, which may come before bytes, after them, or
+// never.
+func TestConfirm(t *testing.T) {
+	accepted := make(chan *Stream, 1)
+	near, _ := pair(t, Config{}, func(st *Stream) { accepted <- st })
+	for _, early := range []bool{true, false} {
+		st, err := near.Open([]byte("ask"))
+		require.NoError(t, err)
+		peer := <-accepted
+		if early {
+			require.NoError(t, st.Confirm())
+		}
+		_, err = st.Write([]byte("more"))
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() { done <- peer.AwaitConfirm(time.Minute) }()
+		if !early {
+			require.NoError(t, st.Confirm())
+		}
+		require.NoError(t, <-done)
+		text := make([]byte, len("askmore"))
+		_, err = io.ReadFull(peer, text)
+		require.NoError(t, err)
+		require.Equal(t, "askmore", string(text))
+		require.NoError(t, errors.Join(st.Close(), peer.Close()))
+		require.ErrorIs(t, st.Confirm(), ErrClosed)
+	}
+	st, err := near.Open(nil)
+	require.NoError(t, err)
+	peer := <-accepted
+	require.ErrorIs(t, peer.AwaitConfirm(time.Millisecond), os.ErrDeadlineExceeded)
+	done, read := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := peer.Read(make([]byte, 1)); read <- err }()
+	go func() { done <- peer.AwaitConfirm(time.Minute) }()
+	require.NoError(t, st.Close())
+	require.Equal(t, ResetError{CodeCanceled}, <-done)
+	require.Equal(t, ResetError{CodeCanceled}, <-read)
+	require.NoError(t, peer.Close())
+}
+
+// TestPeerThatDoesNotRead sends, and takes nothing: what is opened and given up again must
+// not pile up, and in the end the session is over.
+func TestPeerThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		s := New(a, nil, Config{})
+		begin := time.Now()
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			for {
+				if _, err := b.Write(append(appendHeader(nil, header{kindPing, 8, 0}), make([]byte, 8)...)); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		refused := 0
+		for range 1000 {
+			st, err := s.Open(make([]byte, 14<<10))
+			if err != nil {
+				require.ErrorIs(t, err, ErrTooMany)
+				refused++
+				continue
+			}
+			require.NoError(t, st.Close())
+		}
+		require.Greater(t, refused, 800)
+		s.mu.Lock()
+		pending := len(s.writer.pending)
+		s.mu.Unlock()
+		require.Less(t, pending, 2*(mostWaiting+mostOwn))
+		<-s.Done()
+		require.ErrorIs(t, s.Err(), os.ErrDeadlineExceeded)
+		require.GreaterOrEqual(t, time.Since(begin), stuck)
+		require.NoError(t, b.Close())
+		<-gone
+	})
 }
 
 // TestDirect delivers to a reader that waits, in pieces that fit or not.

@@ -27,6 +27,7 @@ type Session struct {
 	rtt      atomic.Int64 // of the last ping
 	distance atomic.Int64 // the shortest of the last ones, which no load has made longer
 	in, out  atomic.Uint64
+	hurried  atomic.Bool // it ends, by a deadline
 
 	mu      sync.Mutex
 	err     error // why the session has ended
@@ -100,6 +101,9 @@ func (s *Session) Open(first []byte) (*Stream, error) {
 	if err := s.admit(); err != nil {
 		return nil, err
 	}
+	if s.writer.flooded() != nil {
+		return nil, ErrTooMany // the connection takes less than is asked of it
+	}
 	for s.next++; s.next == 0 || s.streams[s.next] != nil; s.next++ { //nolint:revive // looks for a number that is free
 	}
 	st.id = s.next
@@ -149,6 +153,7 @@ func (s *Session) Close() error {
 
 // Shutdown ends the session after what was written so far was sent, or within timeout.
 func (s *Session) Shutdown(timeout time.Duration) {
+	s.hurried.Store(true)
 	_ = s.conn.SetWriteDeadline(time.Now().Add(timeout)) // it may be broken already
 	s.mu.Lock()
 	s.writer.closing = true
@@ -332,6 +337,9 @@ func (s *Session) handle(h header, payload []byte) error {
 		return st.mayWrite(binary.BigEndian.Uint32(payload))
 	case kindReset:
 		st.reset(ResetError{Code(payload[0])})
+		return nil
+	case kindConfirm:
+		st.confirm()
 		return nil
 	default:
 		return st.receive(payload, h.kind == kindEnd)

@@ -27,6 +27,8 @@ type Stream struct {
 	queue    queue
 	recvErr  error // io.EOF: the peer has ended it
 	left     bool  // closed on this side
+	sure     bool  // the peer has confirmed
+	ended    bool  // it can't any more
 	window   int   // how many bytes the peer may have under way
 	granted  int   // of the session's memory
 	allowed  int   // how many bytes the peer may still send
@@ -34,16 +36,18 @@ type Stream struct {
 	read     int   // since the last sweep
 	renewed  time.Duration
 	readable chan struct{}
-	readBy   deadline
-	waiting  []byte // where a reader that waits wants its bytes; nil when it does not
-	direct   int    // how many it got there
+	// confirmed is closed when the peer has confirmed, or can't any more.
+	confirmed chan struct{}
+	readBy    deadline
+	waiting   []byte // where a reader that waits wants its bytes; nil when it does not
+	direct    int    // how many it got there
 }
 
 func newStream(s *Session) *Stream {
 	w := s.config.Window
 	return &Stream{
 		session: s, credit: w, window: w, granted: w, allowed: w, renewed: s.now(),
-		writable: make(chan struct{}, 1), readable: make(chan struct{}, 1),
+		writable: make(chan struct{}, 1), readable: make(chan struct{}, 1), confirmed: make(chan struct{}),
 	}
 }
 
@@ -189,9 +193,58 @@ func (st *Stream) receive(p []byte, end bool) error {
 	st.queue.write(p)
 	if end {
 		st.recvErr = io.EOF
+		st.unsure()
 	}
 	notify(st.readable)
 	return nil
+}
+
+// Confirm tells the peer, which may await it, that its answer has come.
+func (st *Stream) Confirm() error {
+	s := st.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.sendErr != nil {
+		return st.sendErr
+	}
+	s.writer.append(header{kindConfirm, 0, st.id}, nil)
+	return nil
+}
+
+// AwaitConfirm waits for Confirm of the peer, for at most timeout. Others may read meanwhile. It
+// returns os.ErrDeadlineExceeded, or why the stream or session has ended.
+func (st *Stream) AwaitConfirm(timeout time.Duration) error {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-st.confirmed:
+	case <-timer.C:
+		return os.ErrDeadlineExceeded
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.sure {
+		return st.recvErr
+	}
+	return nil
+}
+
+func (st *Stream) confirm() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.recvErr == nil && !st.sure {
+		st.sure = true
+		close(st.confirmed)
+	}
+}
+
+// unsure ends the wait for a confirmation that can't come any more. The lock is held, and
+// recvErr is set.
+func (st *Stream) unsure() {
+	if !st.sure && !st.ended {
+		st.ended = true
+		close(st.confirmed)
+	}
 }
 
 // Write implements io.Writer. It waits while the peer takes no more, and returns as Read.
@@ -272,6 +325,7 @@ func (st *Stream) CloseWithCode(code Code) {
 	st.left = true
 	received := st.recvErr != nil
 	st.recvErr = ErrClosed
+	st.unsure()
 	st.queue.clear()
 	st.waiting = nil
 	st.readBy.stop()
@@ -306,6 +360,7 @@ func (st *Stream) reset(err error) {
 	st.mu.Lock()
 	if st.recvErr == nil {
 		st.recvErr = err
+		st.unsure()
 		st.queue.clear()
 		notify(st.readable)
 	}

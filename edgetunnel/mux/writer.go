@@ -1,5 +1,7 @@
 package mux
 
+import "time"
+
 // mostWaiting is how many bytes wait to be written at most before streams have to wait.
 // What the session says of itself has room beyond.
 const mostWaiting = 128 << 10
@@ -32,6 +34,12 @@ func (w *writer) append(h header, payload []byte) {
 	w.pending = appendHeader(w.pending, h)
 	w.pending = append(w.pending, payload...)
 }
+
+// stuck is how long the connection may take for one write, of mostWritten bytes at most.
+const (
+	stuck       = 30 * time.Second
+	mostWritten = 64 << 10
+)
 
 // flooded reports whether the peer makes this side say more than it reads.
 func (w *writer) flooded() error {
@@ -93,13 +101,7 @@ func (s *Session) write() {
 				s.end(ErrClosed)
 				return
 			}
-			var n int
-			var err error
-			if len(b) > 0 {
-				n, err = s.conn.Write(b)
-			}
-			s.out.Add(uint64(n))
-			if err != nil {
+			if err := s.send(b); err != nil {
 				s.end(err)
 				return
 			}
@@ -111,6 +113,23 @@ func (s *Session) write() {
 			}
 		}
 	}
+}
+
+// send writes to the connection. One that takes nothing for long is as good as broken, though
+// bytes come from it.
+func (s *Session) send(b []byte) error {
+	for len(b) > 0 {
+		if !s.hurried.Load() {
+			_ = s.conn.SetWriteDeadline(time.Now().Add(stuck)) // the write will say
+		}
+		n, err := s.conn.Write(b[:min(len(b), mostWritten)])
+		s.out.Add(uint64(n))
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
 }
 
 // notify wakes who waits on ch, which has room for one.

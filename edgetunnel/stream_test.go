@@ -1,0 +1,135 @@
+package edgetunnel
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// serveH2C runs a backend with HTTP/2 and returns its address for an agent.
+func serveH2C(t *testing.T, backend http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewUnstartedServer(backend)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(server.Close)
+	return "h2c://" + server.Listener.Addr().String()
+}
+
+// TestServerSpeaksFirst answers before there is any of the body, as gRPC may.
+func TestServerSpeaksFirst(t *testing.T) {
+	e := newEdge(t)
+	e.load()
+	e.connectTo("a", serveH2C(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "hello\n")
+		_ = http.NewResponseController(w).Flush()
+		line, _ := bufio.NewReader(r.Body).ReadString('\n')
+		fmt.Fprint(w, line)
+	}))
+	e.serving(1)
+	body, send := io.Pipe()
+	resp, err := h2cClient(t).Do(request(t, "POST", e.url()+"/", body))
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	in := bufio.NewReader(resp.Body)
+	line, err := in.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", line)
+	fmt.Fprint(send, "answer\n")
+	line, err = in.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "answer\n", line)
+	require.NoError(t, send.Close())
+}
+
+// TestOthersKeepTheirConnection has clients leave whose requests have a connection to a
+// backend that many share.
+func TestOthersKeepTheirConnection(t *testing.T) {
+	e := newEdge(t)
+	e.load()
+	next := make(chan string)
+	e.connectTo("a", serveH2C(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/long" {
+			_, _ = io.Copy(io.Discard, r.Body)
+			return
+		}
+		for event := range next {
+			fmt.Fprint(w, event)
+			_ = http.NewResponseController(w).Flush()
+		}
+	}))
+	e.serving(1)
+	t.Cleanup(func() { close(next) })
+	go func() { next <- "one\n" }()
+	resp, err := h2cClient(t).Get(e.url() + "/long")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	in := bufio.NewReader(resp.Body)
+	line, err := in.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "one\n", line)
+	c := h2cClient(t)
+	for range 50 {
+		body, send := io.Pipe()
+		ctx, cancel := context.WithCancel(context.Background())
+		r := request(t, "POST", e.url()+"/other", body).WithContext(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if resp, err := c.Do(r); err == nil {
+				_ = resp.Body.Close()
+			}
+		}()
+		cancel()
+		<-done
+		_ = send.Close()
+	}
+	next <- "two\n"
+	line, err = in.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "two\n", line)
+}
+
+// TestUpgradedDirectionsEndAlone has the backend end its direction, and the client go on.
+func TestUpgradedDirectionsEndAlone(t *testing.T) {
+	e := newEdge(t)
+	e.load()
+	got := make(chan string, 1)
+	e.connect("a", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nbye\n")
+		_ = rw.Flush()
+		_ = conn.(*net.TCPConn).CloseWrite()
+		b, err := io.ReadAll(rw)
+		got <- fmt.Sprint(string(b), err)
+	}))
+	e.serving(1)
+	conn, err := net.Dial("tcp", "127.0.0.1:"+e.port)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	in := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(in, nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+	text, err := io.ReadAll(in)
+	require.NoError(t, err)
+	require.Equal(t, "bye\n", string(text))
+	fmt.Fprint(conn, "after that")
+	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	require.Equal(t, "after that<nil>", <-got)
+}
