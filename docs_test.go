@@ -168,7 +168,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 		{"docs/edge_breaker.md", reflect.TypeFor[edgebreaker.Handler](), 30},
 		{"docs/edge_breaker.md", reflect.TypeFor[edgebreaker.Policy](), 5},
 		{"docs/tunnel.md", reflect.TypeFor[edgetunnel.Handler](), 13},
-		{"docs/tunnel.md", reflect.TypeFor[edgetunnel.Upstreams](), 2},
+		{"docs/tunnel.md", reflect.TypeFor[edgetunnel.Upstreams](), 3},
 		{"docs/tunnel.md", reflect.TypeFor[edgetunnel.Transport](), 6},
 		{"docs/tunnel.md", reflect.TypeFor[edgetunnel.AgentApp](), 24},
 		{"docs/global.md", reflect.TypeFor[edgeapp.App](), 13},
@@ -231,7 +231,7 @@ const everything = `{
 
 :8081 {
 	edge_tunnel {
-		token a 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8 app
+		token a 666da39683540cb37664cd39bc28ca89a2d31b24804e56d99d59dc9ab3e685cb app
 	}
 }
 `

@@ -25,7 +25,7 @@ var directives = []string{
 	"edge_cache",
 	"edge_guard",
 	"edge_limit",
-	"edge_tunnel {\n token a 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8 app\n}",
+	"edge_tunnel {\n token a 666da39683540cb37664cd39bc28ca89a2d31b24804e56d99d59dc9ab3e685cb app\n}",
 	"edge_waf",
 	"encode gzip",
 	"error /error 404",

@@ -252,7 +252,7 @@ func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, _ http.
 	}
 	rec.conclude(now, nil, false, false)
 	upstreamhint.Passed(rec.base) // a mark of somebody else's attempt is none of ours
-	again := rec.proxy == r // Caddy passes the same one for all attempts
+	again := rec.proxy == r       // Caddy passes the same one for all attempts
 	retry := again && rec.tries.n > rec.before
 	if again && p.dynamic && r.Context().Err() != nil {
 		// The proxy has looked its upstreams up with a context that our deadline had

@@ -150,7 +150,7 @@ func refusalOf(err error) *refusedAgent {
 	case errors.Is(err, hub.ErrRevoked):
 		r.reason, r.status = reasonRevoked, http.StatusForbidden
 	case errors.Is(err, hub.ErrHeld):
-		r.reason, r.status, r.wait = reasonHeld, http.StatusServiceUnavailable, 30*time.Second
+		r.reason, r.status, r.wait = reasonHeld, http.StatusServiceUnavailable, 5*time.Second
 	case errors.Is(err, hub.ErrFull), errors.Is(err, hub.ErrLanes):
 		r.reason, r.status, r.wait = reasonLimit, http.StatusServiceUnavailable, 10*time.Second
 	default:

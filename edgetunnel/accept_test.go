@@ -292,9 +292,9 @@ func TestStatuses(t *testing.T) {
 			}})
 			require.NoError(t, s.SendControl(wire.Message{Backends: []wire.BackendState{{Name: "app", Weight: 1}}}.Encode()))
 			e.serving(1)
-			want := 502
-			if status == wire.TimedOut {
-				want = 504
+			want := map[wire.Status]int{wire.TimedOut: 504, wire.Draining: 503, wire.Overloaded: 503}[status]
+			if want == 0 {
+				want = 502
 			}
 			require.Equal(t, want, first(e.get("/")))
 			e.connect("b", http.HandlerFunc(echo))

@@ -3,6 +3,7 @@ package edgetunnel
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -160,6 +161,9 @@ func serveDrain(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !h.Drain(name, timeout) {
+		if slices.Contains(h.Held(), name) {
+			return api.WriteJSON(w, changedReply{})
+		}
 		return notThere("agent", name)
 	}
 	adminLog().Info("drains an agent", zap.String("agent", name), zap.Duration("timeout", timeout))
@@ -181,9 +185,12 @@ func serveRevoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	closed := h.Revoke(name)
+	if r, ok := registries.Peek(registryKey); !ok || !r.knows(name) {
+		return notThere("token", name)
+	}
+	closed, changed := h.Revoke(name)
 	adminLog().Info("revoked a token", zap.String("token", name), zap.Int("closed", closed))
-	return api.WriteJSON(w, changedReply{Changed: true, Closed: closed})
+	return api.WriteJSON(w, changedReply{Changed: changed, Closed: closed})
 }
 
 // serveAllow takes a revocation back.

@@ -218,10 +218,13 @@ func (a *AgentApp) tokenSource() (func() (string, error), error) {
 		source = func() (string, error) { return token, nil }
 	}
 	token, err := source()
-	if err == nil {
-		_, _, err = wire.CutToken(token)
-	}
 	if err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
+	if _, _, err := wire.CutToken(token); err != nil {
+		if a.TokenFile != "" {
+			err = fmt.Errorf("%s: %w", a.TokenFile, err)
+		}
 		return nil, fmt.Errorf("token: %w", err)
 	}
 	return source, nil

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyedge/caddy-edge/edgetunnel/agent"
+	"github.com/caddyedge/caddy-edge/edgetunnel/hub"
 	"github.com/caddyedge/caddy-edge/edgetunnel/wire"
 	"github.com/caddyedge/caddy-edge/internal/cli"
 )
@@ -85,6 +86,9 @@ Caddyfile has the same.`,
 
 // prepare brings the flags into the form of the app.
 func (o *agentOptions) prepare() error {
+	if len(o.Edges) == 0 {
+		return errors.New("the edge is missing: name its URL with --edge")
+	}
 	if len(o.backends) == 0 || len(o.backends) != len(o.to) {
 		return fmt.Errorf("there must be a --to for each --backend: got %d of --backend and %d of --to", len(o.backends), len(o.to))
 	}
@@ -121,6 +125,7 @@ func (o *agentOptions) run() error {
 		}
 		defer stop()
 	}
+	signal.Ignore(syscall.SIGHUP) // as caddy run does; the token is read again by itself
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	a := agent.Start(o.config, backends)
@@ -143,9 +148,9 @@ func tunnelCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(tokenCommand(), agentsCommand(), drainCommand(),
-		nameCommand("resume AGENT", "Lets an agent come back that was drained", "/edge/tunnel/resume", "agent"),
-		nameCommand("revoke TOKEN", "Closes the sessions of a token at once, and lets no more in", "/edge/tunnel/revoke", "token"),
-		nameCommand("allow TOKEN", "Takes a revocation back", "/edge/tunnel/allow", "token"))
+		nameCommand("resume AGENT", "Lets an agent come back that was drained", "/edge/tunnel/resume", "agent", "may come back, which it does within 20 seconds"),
+		nameCommand("revoke TOKEN", "Closes the sessions of a token at once, and lets no more in", "/edge/tunnel/revoke", "token", "revoked"),
+		nameCommand("allow TOKEN", "Takes a revocation back", "/edge/tunnel/allow", "token", "allowed"))
 	return cmd
 }
 
@@ -162,7 +167,7 @@ of the Caddyfile, which has only a hash of it, to standard error.`,
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, name := range append([]string{args[0]}, backends...) {
-				if err := wire.CheckName(name); err != nil {
+				if err := wire.CheckName(name); err != nil && name != hub.AnyBackend {
 					return err
 				}
 			}
@@ -238,10 +243,15 @@ func drainCommand() *cobra.Command {
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := nameRequest{Agent: args[0], Timeout: timeout.String()}
-			if err := cli.Call(cmd, http.MethodPost, "/edge/tunnel/drain", &q, nil); err != nil {
+			var reply changedReply
+			if err := cli.Call(cmd, http.MethodPost, "/edge/tunnel/drain", &q, &reply); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s gets no more requests\n", args[0])
+			what := "gets no more requests"
+			if !reply.Changed {
+				what = "is kept away already"
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", args[0], what)
 			return nil
 		},
 	}
@@ -251,7 +261,7 @@ func drainCommand() *cobra.Command {
 }
 
 // nameCommand is a command about one agent or token.
-func nameCommand(use, short, path, field string) *cobra.Command {
+func nameCommand(use, short, path, field, done string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(1), SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -263,9 +273,12 @@ func nameCommand(use, short, path, field string) *cobra.Command {
 			if err := cli.Call(cmd, http.MethodPost, path, &q, &reply); err != nil {
 				return err
 			}
-			what := "done"
+			what := done
 			if !reply.Changed {
 				what = "nothing to change"
+			}
+			if reply.Closed > 0 {
+				what += fmt.Sprintf(", sessions closed: %d", reply.Closed)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", args[0], what)
 			return nil

@@ -81,6 +81,15 @@ func (r *registry) patience() time.Duration {
 	return defaultDrain
 }
 
+// knows reports whether there is a token of that id.
+func (r *registry) knows(id string) (known bool) {
+	r.handlers.Range(func(key, _ any) bool {
+		known = key.(*Handler).token(id) != nil
+		return !known
+	})
+	return known
+}
+
 // named returns the backends that tokens name, each with 0.
 func (r *registry) named() map[string]int {
 	names := make(map[string]int)

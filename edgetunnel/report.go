@@ -36,7 +36,7 @@ func hooks() hub.Hooks {
 			m.sessions.WithLabelValues(string(reason)).Inc()
 			level, event := log().Warn, eventLost
 			if reason == hub.Drained || reason == hub.Replaced {
-				level, event = log().Info, eventDrained
+				level, event, err = log().Info, eventDrained, nil // the connection had to end
 			}
 			level("agent left", zap.String("agent", a.Name), zap.String("token", a.Token), zap.String("reason", string(reason)), zap.Error(err),
 				zap.Duration("after", time.Since(a.Since)), zap.Int64("requests", a.Requests()), zap.Int64("broken_off", a.Active()))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"golang.org/x/net/http/httpguts"
 
@@ -137,7 +138,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if route == nil {
 		closeBody(r)
 		upstreamhint.Pass(r.Context())
-		return nil, dialError{hub.NotTakenError{Status: wire.Draining}}
+		return nil, dialError{hub.NotTakenError{Status: wire.Draining}, info.Address}
 	}
 	resp, err := route.RoundTrip(t.prepare(r), clientOf(r), hub.Timeouts{Accept: time.Duration(t.AcceptTimeout), Header: time.Duration(t.ResponseHeaderTimeout)})
 	if notTaken, ok := errors.AsType[hub.NotTakenError](err); ok {
@@ -146,7 +147,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			upstreamhint.Pass(r.Context())
 		default:
 		}
-		return nil, dialError{notTaken}
+		return nil, dialError{notTaken, info.Address}
 	}
 	return resp, err
 }
@@ -186,7 +187,7 @@ func (t *Transport) prepare(r *http.Request) *http.Request {
 
 // unavailable is the response when there is no agent.
 func unavailable(r *http.Request) *http.Response {
-	const text = "No agent of the tunnel is connected.\n"
+	const text = "The service is not available at the moment.\n"
 	return &http.Response{
 		Status: "503 " + http.StatusText(http.StatusServiceUnavailable), StatusCode: http.StatusServiceUnavailable,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
@@ -200,16 +201,31 @@ func unavailable(r *http.Request) *http.Response {
 
 // dialError is that of a request that nobody has got: the proxy may ask another agent,
 // whatever the method.
-type dialError struct{ hub.NotTakenError }
+type dialError struct {
+	hub.NotTakenError
+	address string
+}
+
+// Error implements error.
+func (e dialError) Error() string {
+	return wire.Network + "/" + e.address + ": " + e.NotTakenError.Error()
+}
 
 // Unwrap returns what happened.
 func (e dialError) Unwrap() error { return e.NotTakenError }
 
 // As implements what errors.As asks for.
 func (e dialError) As(target any) bool {
-	if t, ok := target.(*reverseproxy.DialError); ok {
+	switch t := target.(type) {
+	case *reverseproxy.DialError:
 		*t = reverseproxy.NewDialError(e.NotTakenError)
 		return true
+	case *caddyhttp.HandlerError:
+		// Nothing is broken where there is only no room.
+		if e.Status == wire.Overloaded || e.Status == wire.Draining {
+			*t = caddyhttp.HandlerError{Err: errors.New(e.Error()), StatusCode: http.StatusServiceUnavailable}
+			return true
+		}
 	}
 	return false
 }

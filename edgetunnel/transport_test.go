@@ -1,6 +1,7 @@
 package edgetunnel
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -55,6 +58,16 @@ func TestTimeouts(t *testing.T) {
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, 504, resp.StatusCode)
 	require.Equal(t, "late", second(e.get("/body")))
+}
+
+// TestAttemptsWaitTogether gives a request its wait once, however often it is tried.
+func TestAttemptsWaitTogether(t *testing.T) {
+	r := request(t, "GET", "http://example.com/", nil)
+	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{}))
+	u := &Upstreams{Wait: caddy.Duration(time.Minute)}
+	until := u.until(r)
+	require.WithinDuration(t, time.Now().Add(time.Minute), until, patience)
+	require.Equal(t, until, u.until(r))
 }
 
 // TestBackendByPlaceholder has a backend for each tenant.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddyedge/caddy-edge/edgetunnel/hub"
@@ -118,7 +119,7 @@ func (u *Upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, err
 	handler := cmp.Or(u.Name, hub.DefaultHandler)
 	routes := h.Routes(handler, name)
 	if len(routes) == 0 && u.Wait > 0 && name != nobody {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Duration(u.Wait))
+		ctx, cancel := context.WithDeadline(r.Context(), u.until(r))
 		defer cancel()
 		routes = h.Wait(ctx, handler, name)
 	}
@@ -133,6 +134,19 @@ func (u *Upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, err
 		upstreams[i] = &all[i]
 	}
 	return upstreams, nil
+}
+
+// waitKey is where the end of a request's wait is among Caddy's variables.
+const waitKey = "edge_tunnel.wait_until"
+
+// until is when a request has waited for long enough, with all its attempts.
+func (u *Upstreams) until(r *http.Request) time.Time {
+	if t, ok := caddyhttp.GetVar(r.Context(), waitKey).(time.Time); ok {
+		return t
+	}
+	t := time.Now().Add(time.Duration(u.Wait))
+	caddyhttp.SetVar(r.Context(), waitKey, t)
+	return t
 }
 
 // absent is the address of an upstream that stands for nobody.

@@ -63,9 +63,13 @@ func (bs *Backends) Forward(name string, f Forward) (stop func(), err error) {
 			bs.Log().Warn("a request got no response of its backend", zap.String("backend", name), zap.Error(err))
 		}
 	}, func(healthy bool) {
-		if b.unhealthy.Swap(!healthy) == healthy {
-			bs.notify()
+		if b.unhealthy.Swap(!healthy) != healthy {
+			return
 		}
+		if bs.Log != nil {
+			bs.Log().Warn("the health of a backend has changed", zap.String("backend", name), zap.Bool("healthy", healthy))
+		}
+		bs.notify()
 	})
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,10 +61,10 @@ func parseEdge(edge string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("edge: invalid URL %q", edge)
-	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
+	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", !validPort(u.Port(), false):
 		return nil, fmt.Errorf("edge: invalid URL %q: want https://HOST", edge)
-	case u.User != nil, u.Fragment != "":
-		return nil, fmt.Errorf("edge: invalid URL %q: must have neither a user nor a fragment", u.Redacted())
+	case u.User != nil, u.Fragment != "", u.RawQuery != "":
+		return nil, fmt.Errorf("edge: invalid URL %q: must have no user, query or fragment", u.Redacted())
 	}
 	return u, nil
 }
@@ -134,12 +135,14 @@ func (f *Forward) destination() (d destination, err error) {
 		}
 		return destination{scheme: "http", host: "localhost", socket: socket}, nil
 	}
-	if !strings.Contains(to, "://") {
+	bare := !strings.Contains(to, "://")
+	if bare {
 		to = "http://" + to
 	}
 	u, err := url.Parse(to)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return d, fmt.Errorf("to: invalid address %q: want HOST:PORT, http://, https://, h2c:// or unix//PATH", f.To)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !validPort(u.Port(), bare) ||
+		strings.Contains(u.Path, "..") || strings.ContainsAny(u.Path, " *") {
+		return d, fmt.Errorf("to: invalid address %q: want HOST:PORT, http://HOST, https://HOST, h2c://HOST or unix//PATH", f.To)
 	}
 	d = destination{scheme: u.Scheme, host: u.Host, path: strings.TrimSuffix(u.Path, "/")}
 	switch u.Scheme {
@@ -150,6 +153,15 @@ func (f *Forward) destination() (d destination, err error) {
 		return d, fmt.Errorf("to: invalid address %q: the scheme must be http, https or h2c", f.To)
 	}
 	return d, nil
+}
+
+// validPort reports whether there is a port, if it is needed, that is one.
+func validPort(port string, needed bool) bool {
+	if port == "" {
+		return !needed
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // prepare checks f and fills the defaults in.
@@ -181,8 +193,8 @@ func (f *Forward) prepare() (destination, error) {
 		return d, fmt.Errorf("host: invalid value %q", f.Host)
 	}
 	for _, p := range f.Paths {
-		if !strings.HasPrefix(p, "/") {
-			return d, fmt.Errorf("path: invalid value %q: must begin with /", p)
+		if !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "*?") {
+			return d, fmt.Errorf("paths: invalid value %q: must begin with /, and is no pattern", p)
 		}
 	}
 	return d, nil

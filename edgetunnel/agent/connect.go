@@ -120,9 +120,6 @@ func (l *link) upgrade(conn net.Conn, token string, lane bool) (time.Duration, *
 	if path == "" {
 		path = "/"
 	}
-	if l.edge.RawQuery != "" {
-		path += "?" + l.edge.RawQuery
-	}
 	names := make([]string, 0, 1)
 	for _, s := range l.agent.backends.states() {
 		names = append(names, s.Name)

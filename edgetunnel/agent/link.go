@@ -26,6 +26,7 @@ type link struct {
 	mu   sync.Mutex
 	main *mux.Session
 	away time.Duration // how long the edge wants the agent to stay away
+	bye  string        // why the edge ends the session
 }
 
 func newLink(a *Agent, edge *url.URL) *link {
@@ -61,6 +62,8 @@ func (l *link) tell(m wire.Message) {
 // run connects again and again until ctx ends.
 func (l *link) run(ctx context.Context) {
 	var b backoff
+	var said string // the last error that was logged
+	var saidAt time.Time
 	for ctx.Err() == nil {
 		s, err := l.connect(ctx, false)
 		if err == nil {
@@ -73,13 +76,18 @@ func (l *link) run(ctx context.Context) {
 			if time.Since(begin) > settled {
 				b.reset() // others may end again at once
 			}
-			l.log.Warn("the session with the edge has ended", zap.Error(s.Err()))
-			b.least(l.takeAway())
-		} else if ctx.Err() == nil {
-			if b.first() {
-				l.log.Error("can't connect to the edge; trying again", zap.Error(err))
+			away, bye := l.farewell()
+			if bye != "" {
+				l.log.Info("the edge has ended the session", zap.String("reason", bye), zap.Duration("stay_away", away))
 			} else {
-				l.log.Debug("can't connect to the edge", zap.Error(err))
+				l.log.Warn("the session with the edge is lost", zap.Error(s.Err()))
+			}
+			b.least(away)
+			said, saidAt = "", time.Time{}
+		} else if ctx.Err() == nil {
+			if said != err.Error() || time.Since(saidAt) > sayAgain {
+				said, saidAt = err.Error(), time.Now()
+				l.log.Error("can't connect to the edge; trying again", zap.Error(err))
 			}
 			b.least(waitOf(err))
 		}
@@ -89,13 +97,16 @@ func (l *link) run(ctx context.Context) {
 	}
 }
 
-// takeAway returns how long the edge wants the agent to stay away, once.
-func (l *link) takeAway() time.Duration {
+// sayAgain is after how long the same error is logged again.
+const sayAgain = time.Minute
+
+// farewell returns what the edge has said of the end, once.
+func (l *link) farewell() (away time.Duration, bye string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	d := l.away
-	l.away = 0
-	return d
+	away, bye = l.away, l.bye
+	l.away, l.bye = 0, ""
+	return away, bye
 }
 
 // settled is how long a session has lasted when nothing is wrong with connecting.
@@ -150,6 +161,12 @@ func (l *link) control(b []byte) {
 	if err != nil {
 		l.log.Warn("the edge sent a message that can't be read", zap.Error(err))
 		return
+	}
+	if m.Bye != "" {
+		const longest = 100
+		l.mu.Lock()
+		l.bye = m.Bye[:min(len(m.Bye), longest)]
+		l.mu.Unlock()
 	}
 	if m.Drain {
 		const most = 10 * time.Minute
@@ -226,9 +243,6 @@ type backoff struct {
 }
 
 func (b *backoff) reset() { *b = backoff{} }
-
-// first reports whether nothing has failed yet.
-func (b *backoff) first() bool { return b.since.IsZero() }
 
 // least has the next wait be as long, at least.
 func (b *backoff) least(d time.Duration) { b.floor = d }

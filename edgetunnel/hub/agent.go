@@ -124,7 +124,13 @@ func (a *Agent) leave(reason Reason, err error) {
 	lanes := a.lanes
 	a.mu.Unlock()
 	a.hub.forget(a)
-	_ = a.main.Close()
+	if reason == Lost {
+		_ = a.main.Close()
+	} else {
+		// All streams end with it, which takes as long as saying why.
+		_ = a.main.SendControl(wire.Message{Bye: string(reason)}.Encode()) // it may be gone
+		go a.main.Shutdown(farewell)
+	}
 	for _, l := range lanes {
 		_ = l.Close()
 	}
@@ -385,7 +391,8 @@ func (a *Agent) finish(deadline <-chan time.Time) {
 		}
 		break
 	}
-	const farewell = time.Second
-	a.main.Shutdown(farewell)
 	a.leave(Drained, nil)
 }
+
+// farewell is how long the last message may take.
+const farewell = time.Second

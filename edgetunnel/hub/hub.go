@@ -323,15 +323,15 @@ func (h *Hub) Check(judge func(Identity) ([]string, Verdict), deadline time.Dura
 }
 
 // Revoke closes the sessions of a token at once and lets no more in, until Allow.
-func (h *Hub) Revoke(token string) (closed int) {
-	h.orders.set(h.orders.revoked, token, true)
+func (h *Hub) Revoke(token string) (closed int, changed bool) {
+	changed = h.orders.set(h.orders.revoked, token, true)
 	for _, a := range h.every() {
 		if a.Token == token {
 			a.leave(Revoked, nil)
 			closed++
 		}
 	}
-	return closed
+	return closed, changed
 }
 
 // Allow takes Revoke back, and reports whether there was anything to take back.
@@ -358,7 +358,7 @@ func (h *Hub) Drain(name string, deadline time.Duration) (found bool) {
 }
 
 // awayWhileHeld is how long an agent that is kept away waits before it asks again.
-const awayWhileHeld = 30 * time.Second
+const awayWhileHeld = 5 * time.Second
 
 // Resume takes Drain back, and reports whether there was anything to take back.
 func (h *Hub) Resume(name string) bool { return h.orders.set(h.orders.held, name, false) }

@@ -14,6 +14,8 @@ type Message struct {
 	// Drain is set when the sender wants no more requests on the session, and will end
 	// it when those under way are done.
 	Drain bool `json:"drain,omitempty"`
+	// Bye is why the edge ends the session.
+	Bye string `json:"bye,omitempty"`
 	// Away asks an agent that it stays away for so many milliseconds when the session
 	// has ended.
 	Away int64 `json:"away_ms,omitempty"`

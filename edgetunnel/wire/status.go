@@ -9,8 +9,8 @@ type Status byte
 
 const (
 	// Accepted is sent when there is a connection to the backend, before anything of the
-	// request is forwarded. A request with a body is only forwarded when the first byte
-	// of the body has come, by which the edge shows that it knows.
+	// request is forwarded. But for requests without a body that change nothing, nothing is
+	// before the edge has confirmed that it knows.
 	Accepted Status = iota + 1
 	// Refused is that of a backend which can't be connected to.
 	Refused

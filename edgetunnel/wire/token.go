@@ -49,6 +49,9 @@ func CutToken(token string) (id, secret string, err error) {
 	if !ok || secret == "" {
 		return "", "", errors.New("a token consists of an id, a dot and a secret")
 	}
+	if strings.ContainsFunc(secret, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return "", "", errors.New("a token is one line without spaces")
+	}
 	if CheckName(id) != nil {
 		return "", "", errors.New("the id of a token consists of lower-case letters, digits, - and _")
 	}

@@ -122,7 +122,7 @@ func TestToken(t *testing.T) {
 	id, got, err := CutToken(" home." + secret + "\n")
 	require.NoError(t, err)
 	require.Equal(t, []string{"home", secret}, []string{id, got})
-	for _, token := range []string{"", "home", "home.", ".x", "Home." + secret} {
+	for _, token := range []string{"", "home", "home.", ".x", "Home." + secret, "home." + secret + "\nX: y", "home." + secret + " # mine"} {
 		_, _, err := CutToken(token)
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), secret)
