@@ -231,15 +231,7 @@ func TestUpgrade(t *testing.T) {
 		_, _ = io.Copy(conn, rw)
 	}))
 	e.serving(1)
-	conn, err := net.Dial("tcp", "127.0.0.1:"+e.port)
-	require.NoError(t, err)
-	defer conn.Close()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
-	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-	in := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(in, nil)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+	conn, in := e.dialUpgrade()
 	line := func() string {
 		text, err := in.ReadString('\n')
 		require.NoError(t, err)
@@ -321,25 +313,13 @@ func TestBackendThatIsNotHTTP(t *testing.T) {
 		"header":  "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2<<20) + "\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			require.NoError(t, err)
-			t.Cleanup(func() { _ = l.Close() })
-			go func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go func() {
-						_, _ = http.ReadRequest(bufio.NewReader(c))
-						_, _ = io.WriteString(c, answer)
-						_ = c.Close()
-					}()
-				}
-			}()
+			to := rawBackend(t, func(c net.Conn) {
+				_, _ = http.ReadRequest(bufio.NewReader(c))
+				_, _ = io.WriteString(c, answer)
+			})
 			e := newEdge(t)
 			e.load()
-			e.connectTo("a", l.Addr().String())
+			e.connectTo("a", to)
 			e.serving(1)
 			status, _ := e.get("/")
 			require.Equal(t, http.StatusBadGateway, status)
@@ -374,33 +354,21 @@ func TestBackendThatIsDown(t *testing.T) {
 // another agent has one must not be tried.
 func TestNothingIsSentTwice(t *testing.T) {
 	var taken sync.Map
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				r, err := http.ReadRequest(bufio.NewReader(c))
-				if err != nil {
-					return
-				}
-				_, _ = io.Copy(io.Discard, r.Body)
-				if _, again := taken.LoadOrStore(r.RequestURI, true); again {
-					t.Errorf("%s %s was sent twice", r.Method, r.RequestURI)
-				}
-			}()
+	to := rawBackend(t, func(c net.Conn) {
+		r, err := http.ReadRequest(bufio.NewReader(c))
+		if err != nil {
+			return
 		}
-	}()
+		_, _ = io.Copy(io.Discard, r.Body)
+		if _, again := taken.LoadOrStore(r.RequestURI, true); again {
+			t.Errorf("%s %s was sent twice", r.Method, r.RequestURI)
+		}
+	})
 	e := newEdge(t)
 	e.proxy = "lb_retries 3\nlb_policy round_robin"
 	e.load()
-	e.connectTo("a", l.Addr().String())
-	e.connectTo("b", l.Addr().String())
+	e.connectTo("a", to)
+	e.connectTo("b", to)
 	e.serving(2)
 	for i := range 20 {
 		for _, method := range []string{"DELETE", "POST", "PUT"} {

@@ -155,26 +155,14 @@ func TestOrdersOutliveConfigs(t *testing.T) {
 func TestHandlerGoesProxyStays(t *testing.T) {
 	e := newEdge(t)
 	e.load()
-	begun, finish := make(chan struct{}), make(chan struct{})
-	e.connect("a", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		close(begun)
-		<-finish
-		fmt.Fprint(w, "finished")
-	}))
-	e.serving(1)
-	answered := make(chan string, 1)
-	go func() {
-		_, body, err := e.try("/")
-		answered <- fmt.Sprint(body, err)
-	}()
-	<-begun
+	_, answered, finish := e.held("a")
 	config := e.caddyfile()
 	begin := strings.Index(config, "\tedge_tunnel {")
 	end := strings.Index(config[begin:], "\t}\n") + begin + len("\t}\n")
 	loaded := make(chan error)
 	go func() { loaded <- reloadtest.Load(t, adapt(t, config[:begin]+config[end:])) }() //nolint:testifylint // what it requires holds
 	e.serving(0)
-	close(finish)
+	finish()
 	require.Equal(t, "finished<nil>", <-answered)
 	require.NoError(t, <-loaded)
 	require.Eventually(t, func() bool { return len(peekHub().All()) == 0 }, patience, time.Millisecond)
@@ -202,26 +190,14 @@ func TestHandlersHaveTheirOwnAgents(t *testing.T) {
 func TestDrainingNameIsFree(t *testing.T) {
 	e := newEdge(t)
 	e.load()
-	begun, finish := make(chan struct{}), make(chan struct{})
-	old := e.connect("a", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		close(begun)
-		<-finish
-		fmt.Fprint(w, "old")
-	}))
-	e.serving(1)
-	answered := make(chan string, 1)
-	go func() {
-		_, body, err := e.try("/")
-		answered <- fmt.Sprint(body, err)
-	}()
-	<-begun
+	old, answered, finish := e.held("a")
 	drained := make(chan bool)
 	go func() { drained <- old.Drain(patience) }()
 	e.serving(0)
 	e.connect("a", text("new"))
 	require.Contains(t, e.await("/", 200), "new")
-	close(finish)
-	require.Equal(t, "old<nil>", <-answered)
+	finish()
+	require.Equal(t, "finished<nil>", <-answered)
 	require.True(t, <-drained)
 }
 
@@ -249,20 +225,8 @@ func TestTwoNamesOfOneEdge(t *testing.T) {
 func TestLastHandlerGoes(t *testing.T) {
 	e := newEdge(t)
 	e.load()
-	begun, finish := make(chan struct{}), make(chan struct{})
-	e.connect("a", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		close(begun)
-		<-finish
-		fmt.Fprint(w, "finished")
-	}))
-	e.serving(1)
+	_, answered, finish := e.held("a")
 	h := peekHub()
-	answered := make(chan string, 1)
-	go func() {
-		_, body, err := e.try("/")
-		answered <- fmt.Sprint(body, err)
-	}()
-	<-begun
 	loaded := make(chan error)
 	config := adapt(t, "{\n\tauto_https off\n\tgrace_period 1s\n}\nhttp://127.0.0.1:"+e.port+" {\n\trespond ok\n}")
 	go func() { loaded <- reloadtest.Load(t, config) }() // the server waits for its requests
@@ -271,9 +235,9 @@ func TestLastHandlerGoes(t *testing.T) {
 		require.Fail(t, "answered before the backend")
 	case err := <-loaded:
 		require.NoError(t, err)
-		close(finish)
+		finish()
 	case <-time.After(100 * time.Millisecond):
-		close(finish)
+		finish()
 		require.NoError(t, <-loaded)
 	}
 	require.Equal(t, "finished<nil>", <-answered)
@@ -303,25 +267,13 @@ func TestRevoke(t *testing.T) {
 func TestDrainAgent(t *testing.T) {
 	e := newEdge(t)
 	e.load()
-	begun, finish := make(chan struct{}), make(chan struct{})
-	e.connect("a", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		begun <- struct{}{}
-		<-finish
-		fmt.Fprint(w, "finished")
-	}))
-	e.serving(1)
-	answered := make(chan string, 1)
-	go func() {
-		_, body, err := e.try("/")
-		answered <- fmt.Sprint(body, err)
-	}()
-	<-begun
+	_, answered, finish := e.held("a")
 	require.False(t, peekHub().Drain("nobody", time.Minute))
 	require.True(t, peekHub().Drain("a", time.Minute))
 	e.serving(0)
 	require.Equal(t, 503, first(e.get("/")))
 	require.Equal(t, []string{"a"}, peekHub().Held())
-	close(finish)
+	finish()
 	require.Equal(t, "finished<nil>", <-answered)
 	require.Eventually(t, func() bool { return len(peekHub().All()) == 0 }, patience, time.Millisecond)
 	resp, text, _, _ := e.dial()

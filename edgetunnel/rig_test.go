@@ -1,6 +1,7 @@
 package edgetunnel
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -157,6 +158,63 @@ func (e *edge) await(path string, status int) string {
 func (e *edge) connect(name string, backend http.Handler, more ...func(*agent.Forward)) *agent.Agent {
 	e.t.Helper()
 	return e.connectTo(name, serve(e.t, backend), more...)
+}
+
+// held connects an agent whose backend has a request until finish is called. It answers with
+// "finished"; what the client got, body and error, is in answered.
+func (e *edge) held(name string) (a *agent.Agent, answered chan string, finish func()) {
+	e.t.Helper()
+	begun, end := make(chan struct{}), make(chan struct{})
+	a = e.connect(name, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(begun)
+		<-end
+		fmt.Fprint(w, "finished")
+	}))
+	e.serving(1)
+	answered = make(chan string, 1)
+	go func() {
+		_, body, err := e.try("/")
+		answered <- fmt.Sprint(body, err)
+	}()
+	<-begun
+	return a, answered, func() { close(end) }
+}
+
+// dialUpgrade asks the edge for an upgrade to the protocol echo.
+func (e *edge) dialUpgrade() (net.Conn, *bufio.Reader) {
+	e.t.Helper()
+	conn, err := net.Dial("tcp", "127.0.0.1:"+e.port)
+	require.NoError(e.t, err)
+	e.t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(e.t, conn.SetDeadline(time.Now().Add(patience)))
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	in := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(in, nil)
+	require.NoError(e.t, err)
+	require.NoError(e.t, resp.Body.Close())
+	require.Equal(e.t, http.StatusSwitchingProtocols, resp.StatusCode)
+	return conn, in
+}
+
+// rawBackend gives each connection of a backend to handle, and returns its address.
+func rawBackend(t testing.TB, handle func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				handle(c)
+			}()
+		}
+	}()
+	return l.Addr().String()
 }
 
 // serve runs a backend and returns its URL.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -117,15 +116,7 @@ func TestUpgradedDirectionsEndAlone(t *testing.T) {
 		got <- fmt.Sprint(string(b), err)
 	}))
 	e.serving(1)
-	conn, err := net.Dial("tcp", "127.0.0.1:"+e.port)
-	require.NoError(t, err)
-	defer conn.Close()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
-	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-	in := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(in, nil)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+	conn, in := e.dialUpgrade()
 	text, err := io.ReadAll(in)
 	require.NoError(t, err)
 	require.Equal(t, "bye\n", string(text))

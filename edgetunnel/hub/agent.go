@@ -392,6 +392,7 @@ func (a *Agent) finish(deadline <-chan time.Time) {
 		break
 	}
 	a.leave(Drained, nil)
+	<-a.main.Done()
 }
 
 // farewell is how long the last message may take.
