@@ -68,6 +68,7 @@ func TestFraming(t *testing.T) {
 			r.Header.Set("Content-Length", "1000")
 			r.Header.Set("Transfer-Encoding", "chunked")
 		}, "body", 4, nil},
+		"upgrade":          {func(r *http.Request) { r.Header.Set("Upgrade", "websocket"); r.ContentLength = -1 }, "", 0, nil},
 		"expectation":      {func(r *http.Request) { r.Header.Set("Expect", "100-continue") }, "body", 4, nil},
 		"hop of a trailer": {func(r *http.Request) { r.Header.Set("Trailer", "X") }, "body", 4, nil},
 	} {

@@ -1,0 +1,115 @@
+package hub
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/caddyedge/caddy-edge/edgetunnel/mux"
+	"github.com/caddyedge/caddy-edge/edgetunnel/wire"
+)
+
+// attach lets an agent into a new hub that handles streams by hand, and returns its route.
+func attach(t *testing.T, handle func(*mux.Stream)) (*Route, *mux.Session) {
+	t.Helper()
+	h := New(Hooks{}, NewOrders())
+	near, far := net.Pipe()
+	id := Identity{Name: "a", Instance: "i", Token: "t", Handler: DefaultHandler, Allowed: []string{"app"}}
+	_, err := h.Attach(id, 1, func(c mux.Config) *mux.Session { return mux.New(near, nil, c) }, mux.Config{})
+	require.NoError(t, err)
+	agent := mux.New(far, nil, mux.Config{Accept: func(st *mux.Stream) { go handle(st) }})
+	require.NoError(t, agent.SendControl(wire.Message{Backends: []wire.BackendState{{Name: "app", Weight: 1}}}.Encode()))
+	routes := h.Wait(t.Context(), DefaultHandler, "app")
+	require.Len(t, routes, 1)
+	return routes[0], agent
+}
+
+// slowBody is a body that a client sends when it wants to.
+type slowBody struct{ read, sent chan struct{} }
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	close(b.read)
+	<-b.sent
+	return copy(p, "late"), io.EOF
+}
+
+func (*slowBody) Close() error { return nil }
+
+// TestBodyHasOneReader loses the agent while the body is read: nobody else may get the request
+// before that has ended.
+func TestBodyHasOneReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		confirmed := make(chan struct{})
+		route, agent := attach(t, func(st *mux.Stream) {
+			_, _ = st.Write([]byte{byte(wire.Accepted)})
+			_ = st.AwaitConfirm(time.Minute)
+			close(confirmed)
+		})
+		body := &slowBody{make(chan struct{}), make(chan struct{})}
+		r := newRequest(t, http.MethodPost, "/", body)
+		r.ContentLength = -1
+		done := make(chan error, 1)
+		go func() {
+			_, err := route.RoundTrip(r, netip.AddrPort{}, Timeouts{Accept: time.Minute})
+			done <- err
+		}()
+		<-confirmed
+		<-body.read
+		require.NoError(t, agent.Close())
+		synctest.Wait()
+		require.Empty(t, done, "somebody reads the body still")
+		close(body.sent)
+		require.Error(t, <-done)
+	})
+}
+
+// TestConfirmation has requests wait for the agent but those that change nothing.
+func TestConfirmation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		confirmed := make(chan error, 1)
+		route, agent := attach(t, func(st *mux.Stream) {
+			_, _ = st.Write([]byte{byte(wire.Accepted)})
+			confirmed <- st.AwaitConfirm(time.Second)
+			_, _ = io.WriteString(st, "HTTP/1.1 204 No Content\r\n\r\n")
+			_ = st.CloseWrite()
+			_ = st.Close()
+		})
+		for method, waits := range map[string]bool{"GET": false, "HEAD": false, "OPTIONS": false, "POST": true, "DELETE": true, "PURGE": true} {
+			resp, err := route.RoundTrip(newRequest(t, method, "/", nil), netip.AddrPort{}, Timeouts{Accept: time.Minute})
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, waits, <-confirmed == nil, method)
+		}
+		require.NoError(t, agent.Close())
+		synctest.Wait()
+	})
+}
+
+// TestLostBeforeTheAnswer may have been forwarded only if it changes nothing.
+func TestLostBeforeTheAnswer(t *testing.T) {
+	for method, notTaken := range map[string]bool{"GET": false, "POST": true, "DELETE": true} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := make(chan struct{})
+			route, agent := attach(t, func(*mux.Stream) { close(asked) })
+			go func() {
+				<-asked
+				_ = agent.Close()
+			}()
+			_, err := route.RoundTrip(newRequest(t, method, "/", nil), netip.AddrPort{}, Timeouts{Accept: time.Minute})
+			require.Error(t, err)
+			var refused NotTakenError
+			if notTaken {
+				require.ErrorAs(t, err, &refused, method)
+			} else {
+				require.NotErrorAs(t, err, &refused, method)
+			}
+			synctest.Wait()
+		})
+	}
+}
