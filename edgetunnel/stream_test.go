@@ -2,7 +2,6 @@ package edgetunnel
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -48,54 +47,6 @@ func TestServerSpeaksFirst(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "answer\n", line)
 	require.NoError(t, send.Close())
-}
-
-// TestOthersKeepTheirConnection has clients leave whose requests have a connection to a
-// backend that many share.
-func TestOthersKeepTheirConnection(t *testing.T) {
-	e := newEdge(t)
-	e.load()
-	next := make(chan string)
-	e.connectTo("a", serveH2C(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/long" {
-			_, _ = io.Copy(io.Discard, r.Body)
-			return
-		}
-		for event := range next {
-			fmt.Fprint(w, event)
-			_ = http.NewResponseController(w).Flush()
-		}
-	}))
-	e.serving(1)
-	t.Cleanup(func() { close(next) })
-	go func() { next <- "one\n" }()
-	resp, err := h2cClient(t).Get(e.url() + "/long")
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	in := bufio.NewReader(resp.Body)
-	line, err := in.ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "one\n", line)
-	c := h2cClient(t)
-	for range 50 {
-		body, send := io.Pipe()
-		ctx, cancel := context.WithCancel(context.Background())
-		r := request(t, "POST", e.url()+"/other", body).WithContext(ctx)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			if resp, err := c.Do(r); err == nil {
-				_ = resp.Body.Close()
-			}
-		}()
-		cancel()
-		<-done
-		_ = send.Close()
-	}
-	next <- "two\n"
-	line, err = in.ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "two\n", line)
 }
 
 // TestUpgradedDirectionsEndAlone has the backend end its direction, and the client go on.
