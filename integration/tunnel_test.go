@@ -72,7 +72,8 @@ func TestTunnelCommands(t *testing.T) {
 // TestAgentBadFlags wants clear errors, which show no secret.
 func TestAgentBadFlags(t *testing.T) {
 	for flags, want := range map[string]string{
-		"":                               "there must be a --to for each --backend",
+		"":                               "the edge is missing: name its URL with --edge",
+		"--edge https://e":               "there must be a --to for each --backend",
 		"--edge https://e --backend app": "there must be a --to for each --backend: got 1 of --backend and 0 of --to",
 		"--edge https://e --backend app --to x:1":                              "the token is missing: name its file with --token-file, or set EDGE_TOKEN",
 		"--edge https://e --backend app --to x:1 --token-file /no/such":        "open /no/such",
