@@ -437,6 +437,39 @@ func TestConfirm(t *testing.T) {
 	require.NoError(t, peer.Close())
 }
 
+// TestSmallAnswersPassLongOnes has many streams with much to send, and one with little.
+func TestSmallAnswersPassLongOnes(t *testing.T) {
+	const many, each = 50, 1 << 20
+	a, b := net.Pipe()
+	accepted := make(chan *Stream, many+1)
+	s := New(a, nil, Config{Accept: func(st *Stream) { accepted <- st }})
+	var frames []byte
+	for id := range uint32(many + 1) {
+		frames = appendHeader(frames, header{kindOpen, 0, id + 1})
+		frames = appendHeader(frames, header{kindWindow, 4, id + 1})
+		frames = append(frames, 0, each>>16, 0, 0)
+	}
+	_, err := b.Write(frames)
+	require.NoError(t, err)
+	for range many {
+		st := <-accepted
+		go func() { _, _ = st.Write(make([]byte, each)) }()
+	}
+	// When all have sent much, nobody reads any more.
+	_, err = io.CopyN(io.Discard, b, 4*many*small)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.writer.waiting) == many && s.writer.full()
+	}, 10*time.Second, time.Millisecond)
+	st := <-accepted
+	require.NoError(t, st.SetWriteDeadline(time.Now().Add(10*time.Second)))
+	_, err = st.Write(make([]byte, 1000))
+	require.NoError(t, err)
+	require.NoError(t, errors.Join(b.Close(), s.Close()))
+}
+
 // TestPeerThatDoesNotRead sends, and takes nothing: what is opened and given up again must
 // not pile up, and in the end the session is over.
 func TestPeerThatDoesNotRead(t *testing.T) {

@@ -20,6 +20,7 @@ type Stream struct {
 	credit   int // how many bytes the peer takes
 	sendErr  error
 	waits    bool // for room in the writer
+	written  int  // bytes
 	writable chan struct{}
 	writeBy  deadline
 
@@ -263,10 +264,11 @@ func (st *Stream) Write(p []byte) (written int, err error) {
 			return written, err
 		}
 		n := min(len(p)-written, maxPayload, st.credit)
-		room := !s.writer.full()
+		room := !s.writer.full() || st.written < small && !s.writer.crowded()
 		if n > 0 && room {
 			s.writer.append(header{kindData, n, st.id}, p[written:written+n])
 			st.credit -= n
+			st.written += n
 			written += n
 			s.mu.Unlock()
 			continue

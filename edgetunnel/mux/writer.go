@@ -52,6 +52,13 @@ func (w *writer) flooded() error {
 // full reports whether streams have to wait.
 func (w *writer) full() bool { return len(w.pending) >= mostWaiting }
 
+// small is how many bytes of a stream do not wait behind long ones, as far as there is room
+// for such.
+const small = 32 << 10
+
+// crowded reports whether there is no room for those either.
+func (w *writer) crowded() bool { return len(w.pending) >= 2*mostWaiting }
+
 // take returns all that is to be written.
 func (w *writer) take() []byte {
 	if w.hasPong {
