@@ -20,6 +20,7 @@ func TestShortage(t *testing.T) {
 		g := newRig(t)
 		g.load(pool("failures 1", "lb_policy edge"+retries+"\ntransport http {\nkeepalive off\n}", a.address, b.address))
 		require.Equal(t, 200, g.get("/").status)
+		before := withoutOther(errorsOf(a.address)) // an origin of another test may have had its port
 		var old syscall.Rlimit
 		require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old))
 		none := old
@@ -30,7 +31,7 @@ func TestShortage(t *testing.T) {
 		require.Equal(t, slices.Repeat([]int{502}, 4), codes)
 		requireState(t, a.address, breaker.Closed)
 		requireState(t, b.address, breaker.Closed)
-		require.Equal(t, [failures]int{}, withoutOther(errorsOf(a.address)))
+		require.Equal(t, before, withoutOther(errorsOf(a.address)))
 	}
 }
 
