@@ -1,6 +1,7 @@
 package edgebreaker
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -53,12 +54,17 @@ func TestReinstatedTakeLittle(t *testing.T) {
 func TestReinstatedBesideUnhealthy(t *testing.T) {
 	good, bad, dead := newOrigin(t, "good"), newOrigin(t, "bad"), deadAddress(t)
 	g := newRig(t)
-	g.load(pool("failures 2\nopen 1h 1h", "lb_policy edge\nhealth_uri /\nhealth_interval 1h\nhealth_status 2xx", good.address, dead, bad.address))
+	g.load(pool("failures 2\nopen 1h 1h", "lb_policy edge\nhealth_uri /health\nhealth_interval 1h\nhealth_status 2xx", good.address, dead, bad.address))
 	eventually(t, func() bool {
 		g.get("/")
 		return membersAt(dead)[0].down()
 	})
-	bad.status(500, "")
+	broken := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/health" { // which may be asked for only now
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	bad.handle.Store(&broken)
 	eventually(t, func() bool {
 		g.get("/")
 		return backend(t, bad.address).State() == breaker.Open
