@@ -40,15 +40,8 @@ func TestTimeouts(t *testing.T) {
 	e := newEdge(t)
 	config := strings.Replace(e.caddyfile(), "transport edge_tunnel", "transport edge_tunnel {\nresponse_header_timeout 100ms\n}", 1)
 	require.NoError(t, load(t, config))
-	e.connect("a", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	e.connect("a", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		if r.URL.Path == "/body" {
-			w.WriteHeader(http.StatusOK)
-			_ = http.NewResponseController(w).Flush()
-			time.Sleep(300 * time.Millisecond) // longer than the timeout, which is for the header
-			fmt.Fprint(w, "late")
-			return
-		}
 		<-r.Context().Done()
 	}))
 	e.serving(1)
@@ -57,7 +50,6 @@ func TestTimeouts(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, 504, resp.StatusCode)
-	require.Equal(t, "late", second(e.get("/body")))
 }
 
 // TestAttemptsWaitTogether gives a request its wait once, however often it is tried.

@@ -113,3 +113,45 @@ func TestLostBeforeTheAnswer(t *testing.T) {
 		})
 	}
 }
+
+// TestHeaderTimeout is for the header of the response, and begins with the end of the request.
+func TestHeaderTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = time.Minute
+		route, agent := attach(t, func(st *mux.Stream) {
+			_, _ = st.Write([]byte{byte(wire.Accepted)})
+			if st.AwaitConfirm(time.Second) == nil { // of requests with a body
+				time.Sleep(timeout - time.Second)
+			}
+			_, _ = io.WriteString(st, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+			time.Sleep(3 * timeout)
+			_, _ = io.WriteString(st, "late")
+			_ = st.CloseWrite()
+			_ = st.Close()
+		})
+		for _, method := range []string{"GET", "POST"} {
+			resp, err := route.RoundTrip(newRequest(t, method, "/", nil), netip.AddrPort{}, Timeouts{Accept: time.Minute, Header: timeout})
+			require.NoError(t, err)
+			body, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, "late", string(body))
+		}
+		require.NoError(t, agent.Close())
+		synctest.Wait()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		route, agent := attach(t, func(st *mux.Stream) {
+			_, _ = st.Write([]byte{byte(wire.Accepted)})
+			_, _ = io.Copy(io.Discard, st)
+			_ = st.Close()
+		})
+		begin := time.Now()
+		_, err := route.RoundTrip(newRequest(t, "GET", "/", nil), netip.AddrPort{}, Timeouts{Accept: time.Minute, Header: time.Hour})
+		var timeout net.Error
+		require.ErrorAs(t, err, &timeout)
+		require.True(t, timeout.Timeout())
+		require.Equal(t, time.Hour, time.Since(begin))
+		require.NoError(t, agent.Close())
+		synctest.Wait()
+	})
+}

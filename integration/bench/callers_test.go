@@ -11,7 +11,11 @@ import (
 func TestFlowing(t *testing.T) {
 	h, c := heldCaller(t)
 	stop := c.flowing(t.Context(), 4, "/", h.ledger, http.MethodGet, http.MethodDelete)
-	time.Sleep(20 * time.Millisecond)
+	require.Eventually(t, func() bool {
+		h.ledger.mu.Lock()
+		defer h.ledger.mu.Unlock()
+		return len(h.ledger.runs) >= 100 // 4 take turns: some of each method are done
+	}, time.Minute, time.Millisecond)
 	got := stop()
 	require.Positive(t, got.done[http.MethodGet])
 	require.Positive(t, got.done[http.MethodDelete])

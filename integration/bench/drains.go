@@ -56,41 +56,28 @@ type drained struct {
 }
 
 func (d *drained) run(ctx context.Context, b *bench) error {
-	holders, err := startHolders(2)
+	p, err := b.startPair(ctx, 10*time.Millisecond)
 	if err != nil {
 		return err
 	}
-	defer closeHolders(holders)
-	for _, h := range holders {
-		h.delay = 10 * time.Millisecond
-	}
-	t, agents, err := b.twoAgents(ctx, holders[0].addr, holders[1].addr)
-	if err != nil {
+	defer p.close()
+	books := p.holders[0].ledger
+	volley := p.caller.volley(ctx, holdPath, drainHeld, d.methods...)
+	if err := awaitHeld(ctx, int64(drainHeld*len(d.methods)), p.holders...); err != nil {
 		return err
 	}
-	defer t.close()
-	c := t.caller(0, time.Minute)
-	defer c.close()
-	volley := c.volley(ctx, holdPath, drainHeld, d.methods...)
-	if err := awaitHeld(ctx, int64(drainHeld*len(d.methods)), holders...); err != nil {
-		return err
-	}
-	stop := c.flowing(ctx, drainClients, "/", holders[0].ledger, d.methods...)
+	stop := p.caller.flowing(ctx, drainClients, "/", books, d.methods...)
 	end := func() error {
 		if !sleepUntil(ctx, time.Now().Add(time.Second)) {
 			return ctx.Err()
 		}
 		start := time.Now()
-		if err := agents[0].signal(syscall.SIGTERM); err != nil {
+		if err := p.agents[0].signal(syscall.SIGTERM); err != nil {
 			return err
 		}
-		time.AfterFunc(drainHolds, func() {
-			for _, h := range holders {
-				h.letGo()
-			}
-		})
+		time.AfterFunc(drainHolds, p.letGo)
 		select {
-		case <-agents[0].done:
+		case <-p.agents[0].done:
 			d.took = time.Since(start)
 		case <-time.After(startLimit):
 			return fmt.Errorf("the agent has not ended in %s", startLimit)
@@ -105,7 +92,7 @@ func (d *drained) run(ctx context.Context, b *bench) error {
 	}
 	answers := <-volley
 	for i := range answers {
-		if answers[i].ok() && holders[0].ledger.executed(answers[i].id) == 1 {
+		if answers[i].ok() && books.executed(answers[i].id) == 1 {
 			d.finished++
 		}
 	}

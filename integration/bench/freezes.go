@@ -36,40 +36,30 @@ func runTunnelFrozen(ctx context.Context, b *bench) error {
 
 // freeze tells how long it takes until an agent that is stopped gets no more requests.
 func (b *bench) freeze(ctx context.Context, rounds int) error {
-	holders, err := startHolders(2)
+	p, err := b.startPair(ctx, 20*time.Millisecond)
 	if err != nil {
 		return err
 	}
-	defer closeHolders(holders)
-	for _, h := range holders {
-		h.delay = 20 * time.Millisecond
-	}
-	t, agents, err := b.twoAgents(ctx, holders[0].addr, holders[1].addr)
-	if err != nil {
-		return err
-	}
-	defer t.close()
-	c := t.caller(0, time.Minute)
-	defer c.close()
+	defer p.close()
 	var (
 		gone    sample
 		slowest time.Duration
 		sums    = newTraffic()
 	)
 	for range rounds {
-		stop := c.flowing(ctx, frozenAsked, "/", holders[0].ledger, http.MethodGet)
+		stop := p.caller.flowing(ctx, frozenAsked, "/", p.holders[0].ledger, http.MethodGet)
 		if !sleepUntil(ctx, time.Now().Add(time.Second)) {
 			stop()
 			return ctx.Err()
 		}
-		took, err := t.stopped(ctx, agents[0], "a0")
+		took, err := p.stopped(ctx, p.agents[0], "a0")
 		got := stop()
 		if err != nil {
 			return err
 		}
 		gone, slowest = append(gone, took.Seconds()), max(slowest, got.slowest)
 		sums.merge(got)
-		if _, err := t.awaitAgent(ctx, "a0"); err != nil {
+		if _, err := p.awaitAgent(ctx, "a0"); err != nil {
 			return err
 		}
 	}

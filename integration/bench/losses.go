@@ -114,37 +114,28 @@ func (l *losses) note(answers []answer, books *ledger, accepted bool) {
 
 // lossHeld kills an agent while the backends of both hold requests.
 func lossHeld(ctx context.Context, b *bench) (l losses, err error) {
-	holders, err := startHolders(2)
+	p, err := b.startPair(ctx, 0)
 	if err != nil {
 		return l, err
 	}
-	defer closeHolders(holders)
-	t, agents, err := b.twoAgents(ctx, holders[0].addr, holders[1].addr)
-	if err != nil {
+	defer p.close()
+	volley := p.caller.volley(ctx, holdPath, killed, http.MethodGet, http.MethodPost)
+	if err := awaitHeld(ctx, 2*killed, p.holders...); err != nil {
 		return l, err
 	}
-	defer t.close()
-	c := t.caller(0, time.Minute)
-	defer c.close()
-	volley := c.volley(ctx, holdPath, killed, http.MethodGet, http.MethodPost)
-	if err := awaitHeld(ctx, 2*killed, holders...); err != nil {
-		return l, err
-	}
-	if holders[0].held.Load() == 0 {
+	if p.holders[0].held.Load() == 0 {
 		return l, errors.New("the agent that is to be killed has no request")
 	}
-	agents[0].kill()
+	p.agents[0].kill()
 	// Those of the agent that died leave its backend; its GETs come to the other one.
-	if err := awaitHeld(ctx, 0, holders[0]); err != nil {
+	if err := awaitHeld(ctx, 0, p.holders[0]); err != nil {
 		return l, err
 	}
 	if !sleepUntil(ctx, time.Now().Add(time.Second)) {
 		return l, ctx.Err()
 	}
-	for _, h := range holders {
-		h.letGo()
-	}
-	l.note(<-volley, holders[0].ledger, true)
+	p.letGo()
+	l.note(<-volley, p.holders[0].ledger, true)
 	return l, nil
 }
 
@@ -165,20 +156,17 @@ func lossWaiting(ctx context.Context, b *bench, method string) (l losses, err er
 	if err != nil {
 		return l, err
 	}
-	defer closeHolders(holders)
-	t, agents, err := b.twoAgents(ctx, full, holders[0].addr)
+	p, err := b.pairOf(ctx, holders, full, holders[0].addr)
 	if err != nil {
 		return l, err
 	}
-	defer t.close()
-	c := t.caller(0, time.Minute)
-	defer c.close()
-	volley := c.volley(ctx, "/", killed, http.MethodGet, method)
+	defer p.close()
+	volley := p.caller.volley(ctx, "/", killed, http.MethodGet, method)
 	if !sleepUntil(ctx, time.Now().Add(time.Second)) {
 		return l, ctx.Err()
 	}
 	kill := time.Now()
-	agents[0].kill()
+	p.agents[0].kill()
 	answers := <-volley
 	// Those that came to the other agent were served at once.
 	var late []answer
@@ -192,23 +180,4 @@ func lossWaiting(ctx context.Context, b *bench, method string) (l losses, err er
 	}
 	l.note(late, holders[0].ledger, false)
 	return l, nil
-}
-
-// twoAgents starts an edge with two agents that take turns.
-func (b *bench) twoAgents(ctx context.Context, to ...string) (t *tunnel, agents []*process, err error) {
-	if t, err = b.newTunnel(ctx); err != nil {
-		return nil, nil, err
-	}
-	if err = t.start(ctx, b, t.site(appBackend, roundRobin)); err != nil {
-		return nil, nil, err
-	}
-	for i, addr := range to {
-		p, err := t.startAgent(ctx, agentOptions{name: fmt.Sprintf("a%d", i), to: addr})
-		if err != nil {
-			t.close()
-			return nil, nil, err
-		}
-		agents = append(agents, p)
-	}
-	return t, agents, nil
 }
