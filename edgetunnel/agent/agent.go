@@ -3,9 +3,7 @@ package agent
 import (
 	"context"
 	"io"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,18 +23,13 @@ type Agent struct {
 	ended    sync.WaitGroup
 	active   atomic.Int64 // requests
 	draining atomic.Bool
-
-	mu    sync.Mutex
-	links map[*link]bool
+	links    []*link
 }
 
 // Start connects to the edges of a config, which Check has found right, and stays
 // connected until Drain.
 func Start(config Config, backends *Backends) *Agent {
-	a := &Agent{
-		config: config, backends: backends,
-		links: make(map[*link]bool),
-	}
+	a := &Agent{config: config, backends: backends}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
 	for _, edge := range config.Edges {
@@ -45,22 +38,10 @@ func Start(config Config, backends *Backends) *Agent {
 			panic(err) // see above
 		}
 		l := newLink(a, u)
-		a.links[l] = true
+		a.links = append(a.links, l)
 		a.ended.Go(func() { l.run(ctx) })
 	}
 	return a
-}
-
-// Connected tells to how many edges the agent is connected, of how many.
-func (a *Agent) Connected() (n, of int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for l := range a.links {
-		if l.connected() {
-			n++
-		}
-	}
-	return n, len(a.links)
 }
 
 // Drain takes no more requests, and lets those under way finish for at most deadline. The
@@ -68,13 +49,10 @@ func (a *Agent) Connected() (n, of int) {
 // whether all were done.
 func (a *Agent) Drain(deadline time.Duration) (done bool) {
 	a.draining.Store(true)
-	a.mu.Lock()
-	links := slices.Collect(maps.Keys(a.links))
-	a.mu.Unlock()
 	timer := time.NewTimer(deadline)
 	defer timer.Stop()
 	done = true
-	for _, l := range links {
+	for _, l := range a.links {
 		s := l.drain()
 		if s == nil {
 			continue

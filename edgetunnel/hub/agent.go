@@ -45,6 +45,8 @@ type Agent struct {
 	requests atomic.Int64
 	idle     chan struct{} // has something when active may have become 0
 
+	paced time.Time // when it has changed last; for the goroutine that reads
+
 	mu       sync.Mutex
 	lanes    []*mux.Session
 	allowed  []string
@@ -53,7 +55,6 @@ type Agent struct {
 	draining bool
 	ending   bool // somebody waits for its requests
 	left     bool
-	reason   Reason
 	known    map[string]bool // backends that were denied
 	denied   []string        // those of them that nobody was told of yet
 }
@@ -120,7 +121,7 @@ func (a *Agent) leave(reason Reason, err error) {
 		a.mu.Unlock()
 		return
 	}
-	a.left, a.reason = true, reason
+	a.left = true
 	lanes := a.lanes
 	a.mu.Unlock()
 	a.hub.forget(a)
@@ -155,11 +156,21 @@ func (a *Agent) control(b []byte) {
 	a.mu.Unlock()
 	a.tellDenied()
 	if changed {
+		a.pace()
 		a.hub.refresh()
 	}
 	if m.Drain {
 		go a.finish(nil)
 	}
+}
+
+// paceOfChanges is how often an agent may change, as all routes are made anew each time.
+const paceOfChanges = 10 * time.Millisecond
+
+// pace holds an agent up that changes more often, by not reading on.
+func (a *Agent) pace() {
+	time.Sleep(time.Until(a.paced.Add(paceOfChanges)))
+	a.paced = time.Now()
 }
 
 // allow changes the backends that the agent may serve.
@@ -271,17 +282,6 @@ func (a *Agent) Lanes() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.lanes)
-}
-
-// Streams tells how many requests there are on each connection beside the first, and on
-// that.
-func (a *Agent) Streams() (lanes []int, first int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, l := range a.lanes {
-		lanes = append(lanes, l.Streams())
-	}
-	return lanes, a.main.Streams()
 }
 
 // Bytes tells how many bytes were received from the agent and sent to it over the

@@ -30,6 +30,47 @@ func attach(t *testing.T, handle func(*mux.Stream)) (*Route, *mux.Session) {
 	return routes[0], agent
 }
 
+// TestLanes gives requests connections of their own while there are any.
+func TestLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		handle := func(st *mux.Stream) {
+			_, _ = io.WriteString(st, "\x01HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			<-hold
+			_ = st.Close()
+		}
+		route, agent := attach(t, handle)
+		a := route.Agent
+		sessions := []*mux.Session{agent}
+		for range 2 {
+			near, far := net.Pipe()
+			id := a.Identity
+			id.Lane = true
+			_, err := a.hub.Attach(id, 1, func(c mux.Config) *mux.Session { return mux.New(near, nil, c) }, mux.Config{})
+			require.NoError(t, err)
+			sessions = append(sessions, mux.New(far, nil, mux.Config{Accept: func(st *mux.Stream) { go handle(st) }}))
+		}
+		var bodies []io.Closer
+		for range 4 {
+			resp, err := route.RoundTrip(newRequest(t, http.MethodGet, "/", nil), netip.AddrPort{}, Timeouts{})
+			require.NoError(t, err)
+			bodies = append(bodies, resp.Body)
+		}
+		require.Equal(t, []int{1, 1, 2}, []int{a.lanes[0].Streams(), a.lanes[1].Streams(), a.main.Streams()})
+		require.Equal(t, int64(4), a.Active())
+		for _, b := range bodies {
+			require.NoError(t, b.Close())
+		}
+		require.Zero(t, a.Active())
+		close(hold)
+		for _, s := range sessions {
+			require.NoError(t, s.Close())
+		}
+		synctest.Wait()
+		require.Zero(t, a.Lanes())
+	})
+}
+
 // slowBody is a body that a client sends when it wants to.
 type slowBody struct{ read, sent chan struct{} }
 
@@ -151,6 +192,33 @@ func TestHeaderTimeout(t *testing.T) {
 		require.ErrorAs(t, err, &timeout)
 		require.True(t, timeout.Timeout())
 		require.Equal(t, time.Hour, time.Since(begin))
+		require.NoError(t, agent.Close())
+		synctest.Wait()
+	})
+}
+
+// TestAgentsThatChangeAllTheTime are held up, rather than all others.
+func TestAgentsThatChangeAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		route, agent := attach(t, func(*mux.Stream) {})
+		begin := time.Now()
+		const times = 100
+		for weight := range times {
+			require.NoError(t, agent.SendControl(wire.Message{Backends: []wire.BackendState{{Name: "app", Weight: weight + 2}}}.Encode()))
+		}
+		for route.Agent.Backends()[0].Weight != times+1 {
+			time.Sleep(time.Millisecond)
+		}
+		require.GreaterOrEqual(t, time.Since(begin), (times-1)*paceOfChanges)
+		// Load alone is no change.
+		begin = time.Now()
+		for load := range times {
+			require.NoError(t, agent.SendControl(wire.Message{Backends: []wire.BackendState{{Name: "app", Weight: times + 1, Load: load + 1}}}.Encode()))
+		}
+		for route.Agent.Backends()[0].Foreign.Load() != times {
+			time.Sleep(time.Millisecond)
+		}
+		require.Less(t, time.Since(begin), 2*paceOfChanges)
 		require.NoError(t, agent.Close())
 		synctest.Wait()
 	})
